@@ -1,0 +1,1 @@
+"""Tell everybody what became of runs: the ledger's stream becomes `Remediation …` events."""

@@ -1,0 +1,76 @@
+"""Tell everybody what became of runs: the ledger's stream becomes `Remediation …` events and metrics.
+
+A run's transition and its log entry are one transaction, and the table's stream brings each log entry here at least
+once, in order for each run: no transition goes untold, and no function that acts needs the right to put events.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from aws_lambda_powertools import Logger
+from aws_lambda_powertools.metrics import MetricUnit, single_metric
+
+from paydown.clients import bus
+from paydown.errors import PaydownError
+from paydown.events import RemediationChanged
+from paydown.ledger.run import Outcome
+from paydown.toil.worker import NO_TARGET
+
+logger = Logger(service="publish_transitions")
+
+EVIDENCE_BYTES = 64 * 1024
+"""Evidence beyond this stays in the ledger: the bus takes 256 KB for an event with all that belongs to it."""
+
+
+def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
+    """Publish the transitions of a batch of stream records. Those from the first that failed on come back."""
+    for record in event["Records"]:
+        try:
+            _publish(record)
+        except PaydownError as error:
+            logger.warning("not published", error=str(error), sequence=record["dynamodb"]["SequenceNumber"])
+            return {"batchItemFailures": [{"itemIdentifier": record["dynamodb"]["SequenceNumber"]}]}
+    return {"batchItemFailures": []}
+
+
+def _publish(record: dict[str, Any]) -> None:
+    image = record["dynamodb"].get("NewImage")
+    if record["eventName"] != "INSERT" or image is None or not image["sk"]["S"].startswith("LOG#"):
+        return
+    change = transition(_plain(image))
+    bus.put([(RemediationChanged.detail_type_for(change.status), change.model_dump_json())])
+    if change.status in set(Outcome) and change.target != NO_TARGET:
+        dimensions = {"toil": change.toil}
+        with single_metric(
+            name=change.status, unit=MetricUnit.Count, value=1, namespace="Paydown", default_dimensions=dimensions
+        ):
+            logger.info(
+                change.status, toil=change.toil, run_id=change.run_id, target=change.target, event_key=change.cause
+            )
+
+
+def transition(item: dict[str, Any]) -> RemediationChanged:
+    """What a log entry of the ledger says, as an event."""
+    evidence = item.get("evidence", "{}")
+    return RemediationChanged(
+        key=f"{item['run']}:{item['sk']}",
+        at=item["at"],
+        run_id=item["run"],
+        toil=item["toil"],
+        target=item["ref"],
+        status=item["status"],
+        reasons=tuple((code, text) for code, text in item["reasons"]),
+        actions=item.get("actions", 0),
+        evidence=json.loads(evidence) if len(evidence) <= EVIDENCE_BYTES else {"too_large": len(evidence)},
+        ticket=item.get("ticket"),
+        cause=item["key"],
+    )
+
+
+def _plain(image: dict[str, Any]) -> dict[str, Any]:
+    from boto3.dynamodb.types import TypeDeserializer
+
+    decode = TypeDeserializer().deserialize
+    return {name: decode(value) for name, value in image.items()}

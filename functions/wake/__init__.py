@@ -1,0 +1,1 @@
+"""Every minute: nudge the queue of each run that is due."""

@@ -1,0 +1,156 @@
+"""What happened: the typed facts that trigger toil types.
+
+An event is immutable and has a `key` made from its content, so that a repeat is recognised: the sender's own event or
+delivery id, or what identifies the fault. Text that people or machines outside wrote (titles, labels) is hostile: it is
+bounded in length here, matched and quoted elsewhere, and never becomes part of a command.
+
+On the bus, ours have the source `paydown`; the detail-type is the class name and the detail is the model as JSON. How
+AWS's own envelopes become events is told in `paydown.sources`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from paydown.errors import InvalidEvent
+
+SOURCE = "paydown"
+SCHEMA_VERSION = 1
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+Text = Annotated[str, StringConstraints(max_length=20_000)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+:[0-9a-f]{32,128}$")]
+
+
+class Event(BaseModel):
+    """A fact with a `key` (a repeat has the same one) and the time `at` which the sender says that it happened.
+
+    `ongoing` marks a fault that is reported again as long as it lasts: a repeat after a run that did not set it right
+    is a new reason to act, where the repeat of an ordinary event is not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    ongoing: ClassVar[bool] = False
+    foreign_detail_types: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """(source, detail-type) of AWS's own envelopes that may become this event."""
+
+    schema_version: int = SCHEMA_VERSION
+    key: Annotated[str, StringConstraints(min_length=1, max_length=512)]
+    at: AwareDatetime
+
+    @classmethod
+    def detail_type(cls) -> str:
+        """The detail-type on the bus: the name of the class."""
+        return cls.__name__
+
+    @classmethod
+    def from_detail(cls, detail: dict[str, Any]) -> Self:
+        """The event in a bus detail. Raises InvalidEvent that names each faulty field."""
+        try:
+            event = cls.model_validate(detail)
+        except ValidationError as error:
+            raise InvalidEvent.from_validation(cls.__name__, error) from None
+        if event.schema_version > SCHEMA_VERSION:
+            raise InvalidEvent(
+                cls.__name__, [("schema_version", f"{event.schema_version} is newer than {SCHEMA_VERSION}")]
+            )
+        return event
+
+
+class ImagePushed(Event):
+    """A tag of a repository now points to `digest`. `registry` is the host (and port) under which images are named."""
+
+    registry: Name
+    repository: Name
+    digest: Digest
+    tag: Name | None = None
+
+
+class DiskPressure(Event):
+    """A file system of a host is nearly full. `host` is what the sender calls it: a name, address, or instance id."""
+
+    ongoing: ClassVar[bool] = True
+    foreign_detail_types = (("aws.cloudwatch", "CloudWatch Alarm State Change"),)
+
+    host: Name
+    mount: Name | None = None
+
+
+class NodeNotReady(Event):
+    """A node of a cluster does not report Ready. `cluster` is the name that the inventory gives it."""
+
+    ongoing: ClassVar[bool] = True
+
+    cluster: Name
+    node: Name
+
+
+class TicketRef(BaseModel):
+    """One ticket of one ticket system: the tracker's name in the inventory, and the id there."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tracker: Name
+    id: Name
+
+
+class TicketCreated(Event):
+    """A ticket is new, or a person moved it to the automation queue. Its text is read from the tracker when needed."""
+
+    ticket: TicketRef
+    title: Annotated[str, StringConstraints(max_length=2_000)] = ""
+    queue: Name | None = None
+    creator: Name | None = None
+
+
+class Sweep(Event):
+    """A schedule fired: look at every target. `rule` is the name of the schedule."""
+
+    foreign_detail_types = (("aws.events", "Scheduled Event"),)
+
+    rule: Name
+
+
+class RemediationChanged(Event):
+    """A run changed its status or ended: what the ledger's publisher tells everybody.
+
+    Its detail-type is `Remediation <status or outcome>`. `reasons` holds (code, explanation) pairs; `actions` counts
+    those of the plan, and `evidence` is what the toil type measured.
+    """
+
+    run_id: Name
+    toil: Name
+    target: Name
+    status: Name
+    reasons: tuple[tuple[str, str], ...] = ()
+    actions: int = 0
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    ticket: TicketRef | None = None
+    cause: Name
+
+    @classmethod
+    def detail_type_for(cls, status: str) -> str:
+        """`Remediation Verified`, `Remediation Held`, ..."""
+        return f"Remediation {status}"
+
+
+EVENTS: dict[str, type[Event]] = {
+    event.detail_type(): event for event in (ImagePushed, DiskPressure, NodeNotReady, TicketCreated, Sweep)
+}
+"""The events that ingress may put on the bus, or that an operator may send, by detail-type."""
+
+
+def utc(text: str) -> datetime:
+    """A time of ISO 8601 with an offset or `Z`; nanoseconds are cut, since Go's senders write nine digits."""
+    head, dot, tail = text.partition(".")
+    if dot:
+        digits = len(tail) - len(tail.lstrip("0123456789"))
+        text = f"{head}.{tail[:digits][:6]}{tail[digits:]}"
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        raise ValueError("the time has no offset")
+    return moment

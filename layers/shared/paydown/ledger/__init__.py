@@ -1,0 +1,99 @@
+"""The ledger: runs and their journals, leases, switches, approvals, documents, and the debt account, in one table.
+
+`Ledger` ties its parts together; `open_ledger` opens the one that the environment names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from paydown.inventory import Inventory
+from paydown.ledger.approvals import Approvals, Decision, NotHeld
+from paydown.ledger.documents import Conflict, Documents, NoDocument, Version
+from paydown.ledger.journal import Journal, Verbs
+from paydown.ledger.run import Outcome, Reason, Run, Status, run_id
+from paydown.ledger.runs import Busy, Created, Joined, Lost, Runs
+from paydown.ledger.switches import EVERYTHING, Stop, Switches
+from paydown.ledger.table import ConditionFailed, Table
+from paydown.policy import Policy
+
+__all__ = [
+    "EVERYTHING",
+    "Approvals",
+    "Busy",
+    "ConditionFailed",
+    "Conflict",
+    "Created",
+    "Decision",
+    "Documents",
+    "Joined",
+    "Journal",
+    "Ledger",
+    "Lost",
+    "NoDocument",
+    "NotHeld",
+    "Outcome",
+    "Reason",
+    "Run",
+    "Runs",
+    "Status",
+    "Stop",
+    "Switches",
+    "Table",
+    "Verbs",
+    "Version",
+    "open_ledger",
+    "run_id",
+]
+
+
+class Ledger:
+    """All parts of one ledger."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Runs, leases, and what joins what."""
+        return Runs(self.table)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The steps of runs."""
+        return Journal(self.table)
+
+    @cached_property
+    def switches(self) -> Switches:
+        """What is stopped."""
+        return Switches(self.table)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """What people decided."""
+        return Approvals(self.table)
+
+    @cached_property
+    def policy(self) -> Documents[Policy]:
+        """The versions of the policy."""
+        return Documents(self.table, "policy", Policy.parse)
+
+    @cached_property
+    def inventory(self) -> Documents[Inventory]:
+        """The versions of the inventory."""
+        return Documents(self.table, "inventory", Inventory.parse)
+
+    def account(self, toil: str) -> Iterator[dict[str, Any]]:
+        """The debt account of a toil type, by month: `month`, `runs`, and what was saved."""
+        for item in self.table.query(f"DEBT#{toil}"):
+            yield {"month": item["sk"], **{name: item[name] for name in item if name not in ("pk", "sk")}}
+
+
+def open_ledger() -> Ledger:
+    """The ledger in the table that PAYDOWN_LEDGER_TABLE names."""
+    from paydown.clients.aws import client
+
+    return Ledger(Table(os.environ["PAYDOWN_LEDGER_TABLE"], client("dynamodb")))

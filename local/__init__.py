@@ -1,0 +1,1 @@
+"""The application on one machine: emulator, stand-ins, demo. Nothing here is deployed."""
