@@ -1,0 +1,25 @@
+"""The real servers that several test files share."""
+
+from tests.real.docker_engine import (
+    client_secret,
+    docker_engine,
+    docker_host,
+    engine,
+    output_store,
+    over_ssm,
+    plain_registry,
+    sleeping_program,
+    ssm_agent,
+)
+
+__all__ = [
+    "client_secret",
+    "docker_engine",
+    "docker_host",
+    "engine",
+    "output_store",
+    "over_ssm",
+    "plain_registry",
+    "sleeping_program",
+    "ssm_agent",
+]

@@ -1,0 +1,293 @@
+"""Our client against a real Roundup: comments land once, nobody's change is lost, statuses are what we say."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from local import roundup
+from paydown.errors import PermanentError, RetryableError
+from paydown.inventory import Tracker as Declared
+from paydown.tickets import TicketNotFound, TicketSystem, open_tracker
+from paydown.tickets.roundup import ATTEMPTS, RoundupTickets
+from paydown.tickets.web import Answer
+from tests.real.roundup_server import Ingress, Tracker
+from tests.servers import need
+
+MARKER = "paydown-run: 0f3a/1"
+
+
+@pytest.fixture(scope="module")
+def ingress() -> Iterator[Ingress]:
+    receiver = Ingress()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory, ingress: Ingress) -> Iterator[Tracker]:
+    need(roundup.installed(), "Roundup is not installed (pip install roundup)")
+    running = Tracker(tmp_path_factory.mktemp("roundup"), ingress.port)
+    yield running
+    running.service.stop()
+
+
+def connect(tracker: Tracker, **wrong: str) -> RoundupTickets:
+    declared = Declared(uid="t1", name="helpdesk", system="roundup", url=tracker.roundup.url, secret="helpdesk")
+    opened: TicketSystem = open_tracker(declared, lambda name: {**tracker.roundup.credentials, **wrong})
+    assert isinstance(opened, RoundupTickets)
+    return opened
+
+
+@pytest.fixture
+def tickets(tracker: Tracker) -> RoundupTickets:
+    return connect(tracker)
+
+
+def messages(tracker: Tracker, issue: str) -> list[dict[str, Any]]:
+    found = tracker.call("operator", "GET", f"issue/{issue}")["attributes"]["messages"]
+    return [tracker.call("operator", "GET", f"msg/{one['id']}?@verbose=3")["attributes"] for one in found]
+
+
+def status(tracker: Tracker, issue: str) -> str:
+    return str(tracker.call("operator", "GET", f"issue/{issue}?@verbose=2")["attributes"]["status"]["name"])
+
+
+def test_a_ticket_is_read_as_it_is(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("Disk full on build-1", "95 %\r\nplease ünïcode\x07", keyword=["automation"])
+    ticket = tickets.read(issue)
+    assert (ticket.id, ticket.title, ticket.text) == (issue, "Disk full on build-1", "95 %\nplease ünïcode")
+    assert (ticket.status, ticket.resolved, ticket.queues) == ("unread", False, ("automation",))
+    assert (ticket.creator, ticket.messages) == ("operator", ())
+
+
+def test_the_latest_messages_are_read_on_request(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("talk", "first")
+    for number in range(1, 4):
+        tickets.comment(issue, f"comment {number}", f"paydown-run: talk/{issue}/{number}")
+    ticket = tickets.read(issue, messages=2)
+    assert ticket.text == "first"
+    assert [one.text.split("\n")[0] for one in ticket.messages] == ["comment 2", "comment 3"]
+    assert {one.author for one in ticket.messages} == {"paydown"}
+
+
+def test_an_issue_without_text_or_status_can_be_read_and_written(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("bare")
+    tracker.call("operator", "PATCH", f"issue/{issue}", {"status": ""})
+    assert tickets.read(issue).text == ""
+    assert tickets.read(issue).status == ""
+    assert tickets.comment(issue, "hello", f"paydown-run: bare/{issue}")
+    assert len(messages(tracker, issue)) == 1
+
+
+def test_very_long_text_is_cut(tracker: Tracker, tickets: RoundupTickets) -> None:
+    ticket = tickets.read(tracker.create("x" * 5_000, "y" * 100_000))
+    assert (len(ticket.title), len(ticket.text)) == (2_000, 20_000)
+
+
+def test_a_comment_lands_once_and_names_its_author(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("once", "help")
+    marker = f"{MARKER}.{issue}"
+    assert tickets.comment(issue, "Three images removed.", marker) is True
+    assert tickets.comment(issue, "Three images removed.", marker) is False
+    assert connect(tracker).comment(issue, "another text", marker) is False
+    ours = messages(tracker, issue)[1:]
+    assert [one["content"] for one in ours] == [f"Three images removed.\n\n{marker}"]
+    paydown = tracker.call("admin", "GET", "user?username=paydown")["collection"][0]["id"]
+    assert ours[0]["author"]["id"] == paydown
+    assert ours[0]["date"]
+
+
+def test_different_markers_are_different_comments(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("two")
+    # A search for the first finds the second too, unless it is exact.
+    assert tickets.comment(issue, "b", f"paydown-run: m{issue}/10")
+    assert tickets.comment(issue, "a", f"paydown-run: m{issue}/1")
+    assert len(messages(tracker, issue)) == 2
+
+
+def test_the_same_marker_on_two_tickets_is_two_comments(tracker: Tracker, tickets: RoundupTickets) -> None:
+    first, second = tracker.create("first"), tracker.create("second")
+    marker = f"paydown-run: shared/{first}"
+    assert tickets.comment(first, "a", marker)
+    assert tickets.comment(second, "b", marker)
+    assert [one["content"].split("\n")[0] for one in messages(tracker, second)] == ["b"]
+
+
+def test_nobody_else_can_silence_us_with_our_marker(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("forged")
+    marker = f"paydown-run: forged/{issue}"
+    fake = tracker.call("operator", "POST", "msg", {"content": marker, "messageid": f"{marker}@issue{issue}"})["id"]
+    tracker.call("operator", "PATCH", f"issue/{issue}", {"messages": [fake]})
+    assert tickets.comment(issue, "the real one", marker) is True
+    assert len(messages(tracker, issue)) == 2
+
+
+def test_concurrent_comments_all_land(tracker: Tracker) -> None:
+    issue = tracker.create("crowd", "start")
+    barrier = threading.Barrier(4)
+
+    def write(number: int) -> bool:
+        client = connect(tracker)
+        barrier.wait()
+        return client.comment(issue, f"from {number}", f"paydown-run: crowd/{issue}/{number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(write, range(4)))
+    assert {one["content"].split("\n")[0] for one in messages(tracker, issue)} == {
+        "start",
+        *(f"from {n}" for n in range(4)),
+    }
+
+
+def test_the_same_comment_sent_five_times_at_once_lands_once(tracker: Tracker) -> None:
+    issue = tracker.create("echo", status="in-progress")
+    barrier = threading.Barrier(5)
+
+    def write(_: int) -> bool:
+        client = connect(tracker)
+        barrier.wait()
+        return client.comment(issue, "only once", f"paydown-run: echo/{issue}")
+
+    with ThreadPoolExecutor(5) as pool:
+        assert any(pool.map(write, range(5)))
+    assert len(messages(tracker, issue)) == 1
+    assert status(tracker, issue) == "in-progress"
+
+
+def test_of_two_comments_that_both_passed_the_etag_the_older_stays(tracker: Tracker, tickets: RoundupTickets) -> None:
+    """Roundup compares the ETag before its transaction: what two workers then leave behind is set right by the last."""
+    issue = tracker.create("twins", "text", status="resolved")
+    marker = f"paydown-run: twins/{issue}"
+    twins = [
+        tracker.call("paydown", "POST", "msg", {"content": text, "messageid": f"{marker}@issue{issue}"})["id"]
+        for text in ("older", "younger")
+    ]
+    old = [one["id"] for one in tracker.call("operator", "GET", f"issue/{issue}")["attributes"]["messages"]]
+    tracker.call("paydown", "PATCH", f"issue/{issue}", {"messages": [*old, *twins], "status": "resolved"})
+    tickets.comment(issue, "once more", marker)
+    assert [one["content"] for one in messages(tracker, issue)] == ["text", "older"]
+    assert status(tracker, issue) == "resolved"
+
+
+def test_a_person_who_writes_at_the_same_moment_loses_nothing(tracker: Tracker, tickets: RoundupTickets) -> None:
+    """The 412 is forced: the person writes between our look at the issue and our edit."""
+    issue = tracker.create("rivals", "start")
+    seen: list[int] = []
+    call = tickets._web.call
+
+    def meddling(method: str, path: str, *args: Any, **more: Any) -> Answer:
+        if method == "PATCH" and not seen:
+            message = tracker.call("operator", "POST", "msg", {"content": "me too"})["id"]
+            old = [one["id"] for one in tracker.call("operator", "GET", f"issue/{issue}")["attributes"]["messages"]]
+            tracker.call("operator", "PATCH", f"issue/{issue}", {"messages": [*old, message], "priority": "urgent"})
+        answer = call(method, path, *args, **more)
+        if method == "PATCH":
+            seen.append(answer.status)
+        return answer
+
+    tickets._web.call = meddling  # type: ignore[method-assign] -- the rival has to come in between
+    assert tickets.comment(issue, "from us", f"paydown-run: rivals/{issue}")
+    assert seen == [412, 200]
+    assert sorted(one["content"].split("\n")[0] for one in messages(tracker, issue)) == ["from us", "me too", "start"]
+    assert tracker.call("operator", "GET", f"issue/{issue}?@verbose=2")["attributes"]["priority"]["name"] == "urgent"
+    made = tracker.call("admin", "GET", f"msg?messageid=rivals/{issue}")["collection"]
+    assert len(made) == 1, "the message of the first try is used in the second"
+
+
+def test_an_issue_that_never_rests_is_left_for_later(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("restless")
+    tries = 0
+    call = tickets._web.call
+
+    def meddling(method: str, path: str, *args: Any, **more: Any) -> Answer:
+        nonlocal tries
+        if method == "PATCH":
+            tries += 1
+            tracker.call("operator", "PATCH", f"issue/{issue}", {"title": f"restless {tries}"})
+        return call(method, path, *args, **more)
+
+    tickets._web.call = meddling  # type: ignore[method-assign] -- the rival has to come in between
+    tickets._sleep = lambda seconds: None
+    with pytest.raises(RetryableError, match="keeps changing"):
+        tickets.comment(issue, "hello", f"paydown-run: restless/{issue}")
+    assert tries == ATTEMPTS
+    assert messages(tracker, issue) == []
+
+
+def test_a_message_that_we_died_before_attaching_is_attached(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("half done")
+    marker = f"paydown-run: half/{issue}"
+    orphan = tracker.call("paydown", "POST", "msg", {"content": "the report", "messageid": f"{marker}@issue{issue}"})[
+        "id"
+    ]
+    assert tickets.comment(issue, "the report", marker) is True
+    attached = tracker.call("operator", "GET", f"issue/{issue}")["attributes"]["messages"]
+    assert [one["id"] for one in attached] == [orphan]
+
+
+def test_commenting_does_not_change_the_status(tracker: Tracker, tickets: RoundupTickets) -> None:
+    for name in ("unread", "resolved", "in-progress"):
+        issue = tracker.create("status", "text", status=name)
+        tickets.comment(issue, "hello", f"paydown-run: status/{issue}")
+        assert status(tracker, issue) == name
+
+
+def test_resolve_and_reopen(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("open and shut", "text")
+    assert tickets.reopen(issue) is False
+    assert tickets.resolve(issue) is True
+    assert status(tracker, issue) == "resolved"
+    assert tickets.read(issue).resolved
+    assert tickets.resolve(issue) is False
+    assert tickets.reopen(issue) is True
+    assert status(tracker, issue) == "chatting"
+    assert not tickets.read(issue).resolved
+
+
+def test_comment_and_resolve_happen_together_and_never_overrule_a_person(
+    tracker: Tracker, tickets: RoundupTickets
+) -> None:
+    issue = tracker.create("done", "text")
+    marker = f"paydown-run: done/{issue}"
+    assert tickets.comment_and_resolve(issue, "It is done.", marker) is True
+    assert status(tracker, issue) == "resolved"
+    tracker.call("operator", "PATCH", f"issue/{issue}", {"status": "in-progress"})
+    assert tickets.comment_and_resolve(issue, "It is done.", marker) is False
+    assert status(tracker, issue) == "in-progress"
+    assert len(messages(tracker, issue)) == 2
+
+
+def test_our_comments_raise_no_event(tracker: Tracker, ingress: Ingress, tickets: RoundupTickets) -> None:
+    issue = tracker.create("quiet", "text", keyword=["automation"])
+    while ingress.next()["id"] != issue:
+        pass
+    tickets.comment_and_resolve(issue, "done", f"paydown-run: quiet/{issue}")
+    tickets.reopen(issue)
+    assert ingress.silent()
+
+
+@pytest.mark.parametrize("ticket_id", ["999999", "0", "1/../../user/1", "1?x", "", "-1", "٣", "abc"])
+def test_an_id_that_is_none(tickets: RoundupTickets, ticket_id: str) -> None:
+    with pytest.raises(TicketNotFound):
+        tickets.read(ticket_id)
+    with pytest.raises(TicketNotFound):
+        tickets.comment(ticket_id, "x", MARKER)
+
+
+def test_wrong_credentials_are_permanent_and_stay_secret(tracker: Tracker) -> None:
+    issue = tracker.create("closed door")
+    with pytest.raises(PermanentError) as caught:
+        connect(tracker, username="nobody-we-know", password="hush-hush").read(issue)
+    assert "401" in str(caught.value)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_tracker_that_is_down_is_retryable(tracker: Tracker) -> None:
+    gone = Declared(uid="t2", name="gone", system="roundup", url="http://127.0.0.1:9/paydown/", secret="s")
+    with pytest.raises(RetryableError):
+        open_tracker(gone, lambda name: tracker.roundup.credentials).read("1")
