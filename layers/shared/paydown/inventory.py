@@ -211,7 +211,7 @@ class Inventory(BaseModel):
         A ref is `host/NAME`, `cluster/NAME`, `tracker/NAME`, `node/CLUSTER/NAME` or `ticket/TRACKER/ID`.
         """
         kind, _, name = ref.partition("/")
-        first, _, second = name.partition("/")
+        within, _, last = name.rpartition("/")  # a tracker may be called `owner/repository`
         match kind:
             case "host":
                 hosts = self.hosts_named(name)
@@ -220,10 +220,10 @@ class Inventory(BaseModel):
                 return self.cluster(name)
             case "tracker":
                 return self.tracker(name)
-            case "node" if second:
-                return self.node(first, second)
-            case "ticket" if second:
-                return self.ticket(first, second)
+            case "node":
+                return self.node(within, last)
+            case "ticket":
+                return self.ticket(within, last)
         return None
 
 

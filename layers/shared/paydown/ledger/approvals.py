@@ -1,4 +1,8 @@
-"""What people decided about held plans. Authority comes only from here: a message merely wakes the run."""
+"""What people decided about held plans. Authority comes only from here: a message merely wakes the run.
+
+Decisions lie in partitions of their own (`APPROVAL#<run>`), so that the roles of the functions that act can be kept from
+writing there.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +40,8 @@ class Approvals:
         """Record a decision on the plan that a run is held with, and make the run due. Raises NotHeld."""
         decision = Decision(approved, by, now.isoformat(timespec="seconds"), run.plan_number, fingerprint, why)
         item = {
-            "pk": run.partition,
-            "sk": f"APPROVAL#{run.plan_number:04}",
+            "pk": _partition(run),
+            "sk": f"PLAN#{run.plan_number:04}",
             "approved": approved,
             "by": by,
             "at": decision.at,
@@ -69,8 +73,12 @@ class Approvals:
 
     def latest(self, run: Run) -> Decision | None:
         """The decision on the newest plan of the run that anybody decided on."""
-        for item in self.table.query(run.partition, "APPROVAL#", newest_first=True, limit=1):
+        for item in self.table.query(_partition(run), newest_first=True, limit=1):
             return Decision(
                 item["approved"], item["by"], item["at"], int(item["plan_number"]), item["fingerprint"], item["why"]
             )
         return None
+
+
+def _partition(run: Run) -> str:
+    return f"APPROVAL#{run.id}"

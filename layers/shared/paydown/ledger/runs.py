@@ -6,7 +6,7 @@ The items of a run share the partition `RUN#<id>`:
 - `LOG#<sequence>`: one for each transition, written with it. The table's stream turns these into `Remediation …`
 events.
 - `STEP#<plan>#<index>`: the journal, one item for each action of each plan (`paydown.ledger.journal`).
-- `APPROVAL`: what a person decided (`paydown.ledger.approvals`).
+- `ATTEMPTS`: beside an event's first run, the number of its latest, where a fault that went on began further ones.
 
 Beside them: `LEASE#<target>` names the run that may act on a target, and `OPEN#<toil>#<target>` the run that has yet to
 look at it: a further event joins that one, and is not lost, since it makes the run look again if it had already looked.
