@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from paydown.ledger import Ledger, Table
 
@@ -23,39 +24,35 @@ class Clock:
         return self.time
 
 
+def make_table(client: Any, name: str = "ledger") -> Ledger:
+    """A ledger in a new table that has the keys and indexes of the template's."""
+    keys = [("pk", "S"), ("sk", "S"), ("due_shard", "S"), ("due", "N"), ("history", "S"), ("created", "S")]
+    indexes = [("due", "due_shard", "due"), ("history", "history", "created")]
+    client.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": key, "AttributeType": kind} for key, kind in keys],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": index,
+                "KeySchema": [
+                    {"AttributeName": partition, "KeyType": "HASH"},
+                    {"AttributeName": sort, "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, partition, sort in indexes
+        ],
+    )
+    return Ledger(Table(name, client))
+
+
 @contextlib.contextmanager
 def ledger_in_moto() -> Iterator[Ledger]:
-    """A ledger whose table has the keys and indexes of the template's."""
+    """A ledger in memory."""
     import boto3
     from moto import mock_aws
 
     with mock_aws():
-        client = boto3.client("dynamodb")
-        client.create_table(
-            TableName="ledger",
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": kind}
-                for name, kind in [
-                    ("pk", "S"),
-                    ("sk", "S"),
-                    ("due_shard", "S"),
-                    ("due", "N"),
-                    ("history", "S"),
-                    ("created", "S"),
-                ]
-            ],
-            GlobalSecondaryIndexes=[
-                {
-                    "IndexName": name,
-                    "KeySchema": [
-                        {"AttributeName": partition, "KeyType": "HASH"},
-                        {"AttributeName": sort, "KeyType": "RANGE"},
-                    ],
-                    "Projection": {"ProjectionType": "ALL"},
-                }
-                for name, partition, sort in [("due", "due_shard", "due"), ("history", "history", "created")]
-            ],
-        )
-        yield Ledger(Table("ledger", client))
+        yield make_table(boto3.client("dynamodb"))
