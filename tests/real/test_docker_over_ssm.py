@@ -104,7 +104,7 @@ def test_without_a_stack_the_documents_have_no_name(over_ssm: Host, monkeypatch:
 
 def test_an_engine_that_is_down_is_worth_another_try(over_ssm: Host) -> None:
     host = open_host(another(DARK_INSTANCE), observing=False)
-    with pytest.raises(RetryableError, match="the Docker engine does not answer: .*nothing.sock"):
+    with pytest.raises(RetryableError, match=r"the Docker engine does not answer: .*nothing\.sock"):
         host.list_images()
     with pytest.raises(RetryableError, match="the Docker engine does not answer"):
         host.remove_images(["sha256:" + "0" * 64])

@@ -74,7 +74,7 @@ def test_the_environment_does_not_widen_the_trust(
 
 def test_a_server_must_be_called_as_its_certificate_says(engine: Engine, secret: dict[str, str]) -> None:
     host = open_host(over_tcp(f"localhost:{engine.port}"), observing=True, secrets=lambda _: secret)
-    with pytest.raises(PermanentError, match="no TLS.*localhost"):
+    with pytest.raises(PermanentError, match=r"no TLS.*localhost"):
         host.list_images()
 
 

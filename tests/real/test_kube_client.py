@@ -11,16 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from local.cluster.access import self_signed
 from paydown.clients.kube import ClusterApi, transport
 from paydown.clients.kube.http import Http
 from paydown.clients.kube.transport import Request, Transport
 from paydown.errors import PermanentError, RetryableError
+from tests.real.certificates import Authority
 
+LAYER = Path(__file__).parents[2] / "layers" / "shared"
 NODE = {"metadata": {"name": "a", "uid": "n1", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}}
 GET = Request("GET", "/api/v1/nodes/a", {}, {"Accept": "application/json"}, None, 10.0)
 
@@ -185,28 +187,48 @@ def test_a_server_that_breaks_off_in_the_middle() -> None:
         list(api(server).pods())
 
 
-def test_tls_with_the_clusters_own_authority() -> None:
-    certificate, context = self_signed("127.0.0.1")
+@pytest.fixture
+def authority() -> Authority:
+    return Authority()
+
+
+def server_side(authority: Authority, folder: Path, address: str = "127.0.0.1") -> ssl.SSLContext:
+    pair = authority.server(address)
+    file = folder / "server.pem"
+    file.write_text(pair.cert + pair.key)
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(file)
+    return made
+
+
+@pytest.fixture
+def context(authority: Authority, tmp_path: Path) -> ssl.SSLContext:
+    """A server's side of TLS, with a certificate for loopback."""
+    return server_side(authority, tmp_path)
+
+
+def test_tls_with_the_clusters_own_authority(authority: Authority, context: ssl.SSLContext) -> None:
     with Scripted(replying(200, NODE), context).running() as server:
-        found = api(server, certificate.decode()).node("a")
+        found = api(server, authority.cert).node("a")
     assert found is not None
     assert found.uid == "n1"
 
 
-@pytest.mark.parametrize("ca", ["another", None], ids=["another authority", "the system's"])
-def test_a_certificate_that_nobody_vouches_for_is_permanent(ca: str | None) -> None:
-    _, context = self_signed("127.0.0.1")
-    authority = self_signed("127.0.0.1")[0].decode() if ca else None
+BROKEN = "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize("ca", [Authority("another").cert, None, BROKEN], ids=["another", "the system's", "broken"])
+def test_a_certificate_that_nobody_vouches_for_is_permanent(ca: str | None, context: ssl.SSLContext) -> None:
     with Scripted(replying(200, NODE), context).running() as server, pytest.raises(PermanentError, match="vouch"):
-        api(server, authority).node("a")
+        api(server, ca).node("a")
     assert server.requests == []
 
 
-def test_a_broken_authority_is_permanent() -> None:
-    broken = "-----BEGIN CERTIFICATE-----\nMIIC\n-----END CERTIFICATE-----\n"
-    _, context = self_signed("127.0.0.1")
+def test_a_certificate_for_another_host_is_permanent(authority: Authority, tmp_path: Path) -> None:
+    context = server_side(authority, tmp_path, "10.0.0.1")
     with Scripted(replying(200, NODE), context).running() as server, pytest.raises(PermanentError, match="vouch"):
-        api(server, broken).node("a")
+        api(server, authority.cert).node("a")
+    assert server.requests == []
 
 
 def test_a_proxy_in_the_environment_does_not_see_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +246,7 @@ def test_only_the_raw_client_is_loaded() -> None:
     import sys
 
     code = (
-        "import sys; sys.path.insert(0, 'layers/shared')\n"
+        f"import sys; sys.path.insert(0, {str(LAYER)!r})\n"
         "from paydown.clients import kube\n"
         "assert 'kubernetes' not in sys.modules, 'imported too early'\n"
         "from paydown.clients.kube.transport import Transport\n"

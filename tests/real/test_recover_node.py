@@ -129,6 +129,7 @@ def test_a_dead_node_is_drained_and_left_cordoned(cluster: StandIn, paydown: Pay
     assert "deletionTimestamp" not in agents[0]["metadata"]
 
 
+@pytest.mark.slow
 def test_a_node_that_comes_back_is_opened_again(cluster: StandIn, paydown: Paydown) -> None:
     paydown.publish(wait_ready_seconds=600)
     cluster.kubelet("worker-1", running=False)
@@ -169,6 +170,7 @@ def test_pods_that_serve_nobody_may_go_if_their_budget_says_so(cluster: StandIn,
     assert run.status is Outcome.VERIFIED, run.reasons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", [{"budgets": [BUDGET]}], indirect=True)
 def test_evictions_wait_for_their_budget(cluster: StandIn, paydown: Paydown) -> None:
     """Two of four are down and three must be up: nobody may go until somebody makes room."""
@@ -195,6 +197,7 @@ def test_two_budgets_over_one_pod_are_hopeless_and_said(cluster: StandIn, paydow
     assert "more than one PodDisruptionBudget" in run.reasons[0].text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", [{"statefulsets": [{"name": "db", "replicas": 2, "grace": 1}]}], indirect=True)
 def test_a_statefulset_needs_proof_that_the_machine_is_off(cluster: StandIn, paydown: Paydown) -> None:
     until(lambda: len(cluster.ready_pods("db")) == 2, "the database")
@@ -227,6 +230,7 @@ def test_somebody_elses_cordon_stays(cluster: StandIn, paydown: Paydown) -> None
     assert cluster.node("worker-1")["spec"]["unschedulable"] is True
 
 
+@pytest.mark.slow
 def test_a_person_who_cordons_anew_is_obeyed(cluster: StandIn, paydown: Paydown) -> None:
     paydown.publish(wait_ready_seconds=600)
     cluster.kubelet("worker-1", running=False)
@@ -260,6 +264,7 @@ def test_a_marked_node_is_left_alone(cluster: StandIn, paydown: Paydown) -> None
     assert "paydown.dev/opt-out" in run.reasons[0].text
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_in_the_middle_is_continued(
     cluster: StandIn, paydown: Paydown, monkeypatch: pytest.MonkeyPatch
 ) -> None:

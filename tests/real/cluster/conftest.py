@@ -92,8 +92,15 @@ def make_pod(core: client.CoreV1Api, namespace: str, node: str) -> Callable[...,
     return make
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    """A stand-in with the demo's seed and with everything that acts by itself."""
-    with stand_in(tmp_path, "--seed", str(SEED)) as kubeconfig, World.open(kubeconfig) as made:
+@pytest.fixture(scope="session")
+def whole_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("whole-cluster")
+    with stand_in(folder, "--seed", str(SEED)) as kubeconfig, World.open(kubeconfig) as made:
         yield made
+
+
+@pytest.fixture
+def world(whole_cluster: World) -> World:
+    """A stand-in with the demo's seed, as new, and with everything that acts by itself."""
+    whole_cluster.admin("POST", "reset", {})
+    return whole_cluster

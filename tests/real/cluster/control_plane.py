@@ -41,6 +41,7 @@ def control_plane(assets: Path, folder: Path) -> Iterator[Path]:
             str(assets / "kube-apiserver"),
             f"--etcd-servers=http://127.0.0.1:{client}",
             "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
             f"--secure-port={port}",
             f"--tls-cert-file={folder / 'tls.crt'}",
             f"--tls-private-key-file={folder / 'tls.key'}",

@@ -3,7 +3,6 @@
 import threading
 import time
 
-import pytest
 from kubernetes import watch
 from kubernetes.client.rest import ApiException
 
@@ -57,14 +56,7 @@ def test_an_object_that_leaves_the_selection_is_deleted_for_the_watcher(core, na
 def test_a_version_that_is_no_longer_kept_is_a_410_or_served(core):
     # A real server still serves version 1 when its history goes back that far.
     try:
-        seen = events(core.list_node, resource_version="1")
+        seen = [kind for kind, _ in events(core.list_node, resource_version="1")]
     except ApiException as error:
-        assert error.status == 410
-    else:
-        assert all(kind in {"ADDED", "MODIFIED", "DELETED"} for kind, _ in seen)
-
-
-def test_a_version_that_is_no_number_is_a_400(core):
-    with pytest.raises(ApiException) as error:
-        events(core.list_node, resource_version="rubbish")
-    assert error.value.status == 400
+        seen = [error.status]
+    assert seen == [410] or set(seen) <= {"ADDED", "MODIFIED", "DELETED"}
