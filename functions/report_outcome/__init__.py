@@ -1,0 +1,1 @@
+"""Tell tickets what became of the runs that they asked for."""

@@ -1,0 +1,1 @@
+"""Hand a ticket to the toil type that it asks for."""
