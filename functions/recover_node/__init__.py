@@ -1,0 +1,1 @@
+"""Recover a node that is not ready: cordon, drain, wait, verify, uncordon."""
