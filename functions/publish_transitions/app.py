@@ -16,6 +16,7 @@ from paydown.clients import bus
 from paydown.errors import PaydownError
 from paydown.events import RemediationChanged
 from paydown.ledger.run import Outcome
+from paydown.ledger.table import plain
 from paydown.toil.worker import NO_TARGET
 
 logger = Logger(service="publish_transitions")
@@ -39,7 +40,7 @@ def _publish(record: dict[str, Any]) -> None:
     image = record["dynamodb"].get("NewImage")
     if record["eventName"] != "INSERT" or image is None or not image["sk"]["S"].startswith("LOG#"):
         return
-    change = transition(_plain(image))
+    change = transition(plain(image))
     bus.put([(RemediationChanged.detail_type_for(change.status), change.model_dump_json())])
     if change.status in set(Outcome) and change.target != NO_TARGET:
         dimensions = {"toil": change.toil}
@@ -67,10 +68,3 @@ def transition(item: dict[str, Any]) -> RemediationChanged:
         ticket=item.get("ticket"),
         cause=item["key"],
     )
-
-
-def _plain(image: dict[str, Any]) -> dict[str, Any]:
-    from boto3.dynamodb.types import TypeDeserializer
-
-    decode = TypeDeserializer().deserialize
-    return {name: decode(value) for name, value in image.items()}

@@ -32,7 +32,8 @@ class Event(BaseModel):
     is a new reason to act, where the repeat of an ordinary event is not.
     """
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Deferred: a function needs one or two of these, and building them all takes a tenth of its cold start.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
     ongoing: ClassVar[bool] = False
     foreign_detail_types: ClassVar[tuple[tuple[str, str], ...]] = ()

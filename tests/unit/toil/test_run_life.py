@@ -237,7 +237,7 @@ def test_a_fault_that_goes_on_after_a_failed_run_is_looked_at_again_when_it_has_
 
     def look():
         worker = plant.worker()
-        return worker._look(event(), worker._inventory().find("host/room-1"))
+        return worker._look(event(), worker._inventory.find("host/room-1"))
 
     world.plan_raises = [PermanentError("the room is locked")]
     failed = look()

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,7 +52,7 @@ def wake_command(id: str) -> str:
 
 @dataclass
 class Worker:
-    """What one invocation of a toil function works with, until `deadline`."""
+    """What one invocation of a toil function works with, until `deadline`: one policy, one inventory."""
 
     toil: type[Toil[Any]]
     ledger: Ledger
@@ -87,7 +88,7 @@ class Worker:
                 if kind is None:
                     raise InvalidEvent("message", [("detail_type", "is no event that is known here")])
                 event = kind.from_detail(message.get("detail") or {})
-                target = self._inventory().find(str(message.get("target")))
+                target = self._inventory.find(str(message.get("target")))
                 return (
                     [self._book(event, "target_unknown", "the named target is not in the inventory")]
                     if target is None
@@ -96,7 +97,7 @@ class Worker:
         raise InvalidEvent("message", [("command", "must be `wake` with a `run_id`, or `look`")])
 
     def _event(self, event: Event) -> list[Run]:
-        targets = list(self.toil.targets(event, self._inventory()))
+        targets = list(self.toil.targets(event, self._inventory))
         if not targets:
             return [self._book(event, "no_target", "the event is about nothing in the inventory")]
         if len(targets) > 1 and self.fan_out:
@@ -106,15 +107,14 @@ class Worker:
 
     def _look(self, event: Event, target: Target) -> Run:
         """Begin the run of an event and a target, unless it is a repeat or joins another, and work on it."""
-        policy = self._policy()
-        cool_down = timedelta(seconds=policy[1].cool_down_seconds)
+        cool_down = timedelta(seconds=self._policy[1].cool_down_seconds)
         created = self.ledger.runs.create(
             self.toil.name, target.uid, target.ref, event, self.now(), self.deadline, cool_down
         )
         return self._advance(created.run) if created.new else created.run
 
     def _advance(self, run: Run) -> Run:
-        version, policy = self._policy()
+        version, policy = self._policy
         self.ledger.runs.retention = self.ledger.journal.retention = timedelta(days=version.document.retention_days)
         try:
             toil = self.toil(self._scene(run, version.document, policy))
@@ -138,7 +138,7 @@ class Worker:
         return Scene(
             run_id=run.id,
             event=kind.model_validate(run.event),
-            inventory=self._inventory(),
+            inventory=self._inventory,
             policy=policy,
             settings=self.toil.Settings.model_validate(mine.settings),
             observing=self.observing,
@@ -154,6 +154,7 @@ class Worker:
         self.ledger.runs.record(run, self.now())
         return run
 
+    @cached_property
     def _policy(self) -> tuple[Version[Policy], ToilPolicy]:
         """The policy in force, and this toil type's part of it. Nothing happens without one."""
         try:
@@ -162,6 +163,7 @@ class Worker:
             raise RetryableError(str(error)) from None
         return version, version.document.toils.get(self.toil.name, ToilPolicy())
 
+    @cached_property
     def _inventory(self) -> Inventory:
         try:
             return self.ledger.inventory.current().document
