@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +25,8 @@ import yaml
 
 PROJECT = Path(__file__).resolve().parent.parent
 BUILD = PROJECT / ".build"
+KEPT_SECONDS = 600
+"""How long a package is kept after its sources changed: another process may be about to upload it."""
 ADDRESS = {"AWS::Serverless::Function": "CodeUri", "AWS::Serverless::LayerVersion": "ContentUri"}
 
 
@@ -76,11 +80,17 @@ class Package:
     def build(self) -> Path:
         """Run the makefile's target and zip what it makes. Raises CalledProcessError with its output."""
         archive = self.archive
-        if archive.exists():
-            return archive
+        archive.parent.mkdir(parents=True, exist_ok=True)
+        with (archive.parent / f"{self.logical_id}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another process may build the same
+            if not archive.exists():
+                self._build(archive)
+        return archive
+
+    def _build(self, archive: Path) -> None:
         folder = BUILD / "packages" / self.logical_id
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder.mkdir()
         subprocess.run(  # noqa: S603 -- our own makefiles
             ["make", "--no-print-directory", "--makefile", str(self.makefile), f"build-{self.logical_id}"],
             cwd=self.makefile.parent,
@@ -88,16 +98,16 @@ class Package:
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        for old in archive.parent.glob(f"{self.logical_id}-*.zip"):
-            old.unlink()
         partial = archive.with_suffix(".partial")
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as zipped:
             for path in sorted(folder.rglob("*")):
                 if path.is_file():
                     zipped.write(path, path.relative_to(folder))
+        for old in archive.parent.glob(f"{self.logical_id}-*.zip"):
+            if old.stat().st_mtime < time.time() - KEPT_SECONDS:
+                old.unlink()
         partial.rename(archive)
         shutil.rmtree(folder)
-        return archive
 
     def _files(self) -> Iterator[Path]:
         for source in (self.makefile, PROJECT / "layers/layer.mk", *self.sources):
@@ -110,7 +120,7 @@ class Package:
 
 def packages(template: Mapping[str, Any]) -> list[Package]:
     """All that the template has built, layers first."""
-    found = []
+    found: list[Package] = []
     for logical_id, resource in template["Resources"].items():
         if resource["Type"] == "AWS::Serverless::LayerVersion":
             folder = PROJECT / resource["Properties"]["ContentUri"]

@@ -1,7 +1,7 @@
 """What people decided about held plans. Authority comes only from here: a message merely wakes the run.
 
 Decisions lie in partitions of their own (`APPROVAL#<run>`), so that the roles of the functions that act can be kept
-writing there.
+from writing there.
 """
 
 from __future__ import annotations

@@ -48,7 +48,10 @@ REPLANS = 3
 
 @dataclass
 class Work:
-    """A run in the hands of its only worker. `proceed` takes it as far as it goes now."""
+    """A run in the hands of its only worker. `proceed` takes it as far as it goes now.
+
+    `joins` is known for a run that was created a moment ago (0): it need not be read before the first look.
+    """
 
     ledger: Ledger
     run: Run
@@ -58,6 +61,7 @@ class Work:
     observing: bool
     now: Callable[[], datetime]
     deadline: datetime
+    joins: int | None = None
     sleep: Callable[[float], None] = time.sleep
     progress: bool = field(default=False, init=False)
 
@@ -130,7 +134,8 @@ class Work:
         return self._defer(self.now() + timedelta(seconds=5), [Reason("joined", "events keep coming for this target")])
 
     def _plan(self, target: Any) -> bool:
-        joins = self.ledger.runs.joins(self.run)
+        joins = self.ledger.runs.joins(self.run) if self.joins is None else self.joins
+        self.joins = None
         draft = self.toil.plan(target)
         if isinstance(draft, NotYet):
             return self._defer(draft.until, [Reason("not_yet", draft.why)])

@@ -111,9 +111,9 @@ class Worker:
         created = self.ledger.runs.create(
             self.toil.name, target.uid, target.ref, event, self.now(), self.deadline, cool_down
         )
-        return self._advance(created.run) if created.new else created.run
+        return self._advance(created.run, joins=0) if created.new else created.run
 
-    def _advance(self, run: Run) -> Run:
+    def _advance(self, run: Run, joins: int | None = None) -> Run:
         version, policy = self._policy
         self.ledger.runs.retention = self.ledger.journal.retention = timedelta(days=version.document.retention_days)
         try:
@@ -122,7 +122,7 @@ class Worker:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             reason = Reason("invalid_settings", f"toils.{self.toil.name}.settings: {faults}")
             return self.ledger.runs.end(run, Outcome.REFUSED, self.now(), [reason])
-        work = Work(self.ledger, run, toil, policy, version.number, self.observing, self.now, self.deadline)
+        work = Work(self.ledger, run, toil, policy, version.number, self.observing, self.now, self.deadline, joins)
         try:
             return work.proceed()
         except Lost:
