@@ -1,0 +1,1 @@
+"""Clean dangling images from Docker hosts."""

@@ -1,0 +1,60 @@
+"""Docker hosts: what dangles there, and removing it, whichever way the inventory says that the host is reached.
+
+::
+
+    host = open_host(inventory_host, observing=False, mark="paydown run 1f0c…")
+    listing = host.list_images()
+    removals = host.remove_images([image.id for image in listing.dangling])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from paydown.clients import aws
+from paydown.clients.docker_hosts.engine import EngineHost, over_tls, over_unix
+from paydown.clients.docker_hosts.model import DockerHost, Fate, Image, Listing, Removal
+from paydown.clients.docker_hosts.ssm import SsmHost
+from paydown.errors import PermanentError
+from paydown.inventory import Host, Ssm, Tcp, Unix
+
+__all__ = ["DockerHost", "Fate", "Image", "Listing", "Removal", "open_host"]
+
+
+def open_host(
+    host: Host, *, observing: bool, mark: str = "paydown", secrets: Callable[[str], Any] = aws.secret
+) -> DockerHost:
+    """The Docker engine of a host of the inventory.
+
+    `observing` makes it refuse to remove anything; `mark` tells the host's owner who asked (SSM: the command's
+    comment);
+    `secrets` gives the JSON value of a secret by its name.
+    """
+    opened: DockerHost
+    match host.reach:
+        case Ssm(instance_id=instance_id):
+            opened = SsmHost(host.name, instance_id, mark=mark)
+        case Tcp(address=address, secret=secret):
+            opened = EngineHost(host.name, over_tls(address, _pem(secret, secrets(secret))))
+        case Unix(path=path):
+            opened = EngineHost(host.name, over_unix(path), local=True)
+    return _ReadOnly(opened, host.name) if observing else opened
+
+
+class _ReadOnly:
+    """A host that is looked at only, whatever its credentials would allow."""
+
+    def __init__(self, host: DockerHost, name: str) -> None:
+        self._name = name
+        self.list_images = host.list_images
+
+    def remove_images(self, ids: Sequence[str]) -> list[Removal]:
+        raise PermanentError(f"{self._name}: nothing is removed while observing ({len(ids)} images)")
+
+
+def _pem(name: str, value: Any) -> dict[str, str]:
+    parts = ("ca", "cert", "key")
+    if not isinstance(value, dict) or not all(isinstance(value.get(part), str) for part in parts):
+        raise PermanentError(f"secret {name}: needs ca, cert and key, each as PEM text")
+    return {part: value[part] for part in parts}
