@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,8 +52,15 @@ def make_table(client: Any, name: str = "ledger") -> Ledger:
 @contextlib.contextmanager
 def ledger_in_moto() -> Iterator[Ledger]:
     """A ledger in memory."""
-    import boto3
     from moto import mock_aws
 
     with mock_aws():
-        yield make_table(boto3.client("dynamodb"))
+        yield make_table(_session().client("dynamodb"))
+
+
+@functools.cache
+def _session() -> Any:
+    """One for all tests: it reads botocore's large descriptions of services once."""
+    import boto3
+
+    return boto3.Session()

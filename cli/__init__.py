@@ -1,0 +1,1 @@
+"""The `paydown` command for operators: see docs/cli.md."""

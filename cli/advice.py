@@ -1,0 +1,37 @@
+"""What an operator can do about a reason: one entry for each stable code."""
+
+from __future__ import annotations
+
+ADVICE = {
+    "above_ceiling": "Somebody must decide. If it may do this unasked, raise `ceiling` (for all, or by label).",
+    "approval_expired": "Nobody decided within `hold_seconds`. The next event about this target begins a new run.",
+    "attempts_exhausted": "Mend what the text names; the next event about this target begins a new run.",
+    "changed": "The world changed since the approval; somebody must decide on what is new.",
+    "crashed": "The workers died without a word: look for time-outs and memory errors in the logs of the function.",
+    "deferred_too_long": "It was put off for `defer_seconds` altogether; the other reasons say what stood in its way.",
+    "destructive": "Somebody must decide: no setting lets an action that can lose data go ahead by itself.",
+    "error": "A defect: the function's log has the run's id and the whole error. It is tried again.",
+    "invalid_settings": "Mend these settings in the policy, and publish it.",
+    "joined": "Nothing to do: another run looks at the same target, after this event.",
+    "needs_approval": "The mode is `approve`: somebody must decide.",
+    "no_target": "If it is about something of yours, declare that in the inventory, as the sender calls it.",
+    "not_in_inventory": "Declare the target in the inventory if Paydown may act on it.",
+    "not_yet": "Nothing to do: it is looked at again when it is due.",
+    "nothing_to_do": "Nothing to do: the target is as it should be.",
+    "observe": "The mode became `observe` in the middle of a run: set it back, or let the run be refused in the end.",
+    "permanent": "Trying again is useless until what the text names is mended.",
+    "rejected": "Somebody decided against it.",
+    "remainder": "Nothing to do: what was approved is done, and the rest is being planned.",
+    "retry": "Nothing to do unless it persists: it is tried again when it is due.",
+    "stopped": "A switch is on: `paydown resume TOIL`, or `paydown resume` for everything.",
+    "target_busy": "Nothing to do: it goes on when the other run has given the target back.",
+    "target_unknown": "Declare the target that the text or the ticket names in the inventory.",
+    "unknown_result": "A worker died while it did this, and doing it twice does harm: look at the target, then decide.",
+    "unverified": "Look at the target: the actions are done, and the trouble is still there.",
+    "waited_too_long": "It waited for `wait_seconds`: see what the text waits for, or raise it.",
+}
+
+
+def advice(code: str) -> str:
+    """What to do about a reason; empty for a code that this version does not know."""
+    return ADVICE.get(code, "")

@@ -1,0 +1,79 @@
+"""`paydown send EVENT.json`: an event as a sender would have it put on the bus, to try what becomes of it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from cli.exits import FINE, NotFoundError, UsageError
+from cli.reading import read_document
+from cli.session import Session
+from cli.toils import NAME
+from paydown.errors import InvalidEvent
+from paydown.events import SOURCE, Event
+from paydown.sources.aws import from_envelope
+
+
+def run(session: Session) -> int:
+    """Send it. What is sent carries no authority: the policy, the guardrails and the switches decide as always."""
+    args = session.args
+    envelope = read_document(args.file, "event")
+    if args.fresh and isinstance(envelope, dict):
+        envelope = _fresh(envelope, session)
+    event = _event(envelope)
+    if args.toil:
+        _to_queue(session, args.toil, envelope)
+    else:
+        _to_bus(session, event, envelope["source"])
+    where = f"the queue of {args.toil}" if args.toil else "the bus"
+    session.out.data(
+        {"sent_to": "queue" if args.toil else "bus", "toil": args.toil, "type": event.detail_type(), "key": event.key}
+    )
+    session.out.line(f"sent to {where}: {event.detail_type()} {event.key}")
+    return FINE
+
+
+def _event(envelope: Any) -> Event:
+    """The event that the envelope tells of. Raises InvalidEvent."""
+    if not isinstance(envelope, dict):
+        raise InvalidEvent("event", [("", "must be a JSON object: an EventBridge envelope")])
+    if "httpMethod" in envelope:
+        raise InvalidEvent("event", [("", "this is a webhook's request, for functions/ingress: see docs/senders.md")])
+    event = from_envelope(envelope)
+    if event is None:
+        raise InvalidEvent("event", [("detail", "it says nothing to act on, such as an alarm that is over")])
+    return event
+
+
+def _to_bus(session: Session, event: Event, source: str) -> None:
+    from paydown.clients.bus import publish
+
+    if source != SOURCE:
+        raise UsageError(f"only AWS itself may put events of {source} on the bus: name a queue with --toil NAME")
+    publish([event], session.connection.client("events"))
+
+
+def _to_queue(session: Session, toil: str, envelope: dict[str, Any]) -> None:
+    if not NAME.match(toil):
+        raise UsageError(f"--toil {toil!r} is no name of a toil type")
+    sqs, name = session.connection.client("sqs"), f"{session.connection.stack_name}-toil-{toil}"
+    try:
+        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    except sqs.exceptions.QueueDoesNotExist:
+        raise NotFoundError(f"there is no queue {name}: is {toil} a toil type that is switched on?") from None
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(envelope))
+
+
+def _fresh(envelope: dict[str, Any], session: Session) -> dict[str, Any]:
+    """The same envelope with a key and times of its own."""
+    now, mark = session.now().isoformat(), uuid.uuid4().hex[:12]
+    fresh = {**envelope, "id": str(uuid.uuid4()), "time": now}
+    detail = envelope.get("detail")
+    if not isinstance(detail, dict):
+        return fresh
+    if envelope.get("source") == SOURCE:
+        fresh["detail"] = {**detail, "key": f"{str(detail.get('key', ''))[:480]}:{mark}", "at": now}
+    elif isinstance(detail.get("state"), dict):
+        fresh["detail"] = {**detail, "state": {**detail["state"], "timestamp": now}}
+    return fresh

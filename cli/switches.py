@@ -1,0 +1,65 @@
+"""`paydown stop` and `paydown resume`: the switches that are read before every action."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any
+
+from cli.exits import FINE, NotFoundError
+from cli.session import Session
+from cli.toils import is_installed
+from paydown.errors import InvalidDocument
+from paydown.ledger import EVERYTHING, NoDocument, Stop
+
+
+def stop(session: Session) -> int:
+    """Switch a toil type, or everything, off."""
+    scope = _scope(session)
+    who = session.who()
+    session.ledger.switches.stop(scope, who, session.args.why, session.now())
+    session.out.data({"stopped": scope, "by": who, "why": session.args.why, "stops": _all(session)})
+    session.out.line(f"stopped: {_named(scope)}. What is being done at this moment ends; nothing more is begun.")
+    return FINE
+
+
+def resume(session: Session) -> int:
+    """Take one switch back, and say what is still stopped."""
+    on = {one.scope for one in session.ledger.switches.all()}
+    scope = session.args.toil if session.args.toil in on else _scope(session)
+    if scope in on:
+        session.ledger.switches.resume(scope)
+    left = session.ledger.switches.all()
+    session.out.data({"resumed": scope, "was_stopped": scope in on, "stops": [as_data(one) for one in left]})
+    session.out.line(f"{'resumed' if scope in on else 'was not stopped'}: {_named(scope)}")
+    for one in left:
+        session.out.line(f"still stopped: {_named(one.scope)}, by {one.by} since {one.at}: {one.why}")
+    return FINE
+
+
+def as_data(stop: Stop) -> dict[str, Any]:
+    """A switch that is on, as plain JSON data."""
+    return {"scope": stop.scope, "by": stop.by, "at": stop.at, "why": stop.why}
+
+
+def _all(session: Session) -> list[dict[str, Any]]:
+    return [as_data(one) for one in session.ledger.switches.all()]
+
+
+def _named(scope: str) -> str:
+    return "everything" if scope == EVERYTHING else scope
+
+
+def _scope(session: Session) -> str:
+    """What the switch is for. An unknown name is refused: who mistypes one must not believe that it is stopped."""
+    toil = session.args.toil
+    if toil in (None, EVERYTHING):
+        return EVERYTHING
+    try:
+        known = sorted(session.ledger.policy.current().document.toils)
+    except (NoDocument, InvalidDocument):
+        known = []
+    if toil in known or is_installed(toil):
+        return str(toil)
+    near = difflib.get_close_matches(toil, known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; the policy names {', '.join(known) or 'none'}"
+    raise NotFoundError(f"there is no toil type {toil}{hint}")
