@@ -18,7 +18,7 @@ from paydown.errors import InvalidEvent, PaydownError, PermanentError
 from paydown.sources import sender
 from paydown.sources.webhook import Batch, TooLarge, Unauthorized
 
-logger = Logger()
+logger = Logger(service="ingress")
 
 
 def handler(event: dict[str, Any], _context: object = None) -> Answer:
