@@ -13,7 +13,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import MetricUnit, single_metric
 
-from paydown.errors import RetryableError
+from paydown.errors import PaydownError
 from paydown.ledger import Ledger, open_ledger
 from paydown.ledger.run import stamp
 from paydown.toil.handler import send_commands, utc_now
@@ -40,7 +40,7 @@ def handler(_event: dict[str, Any], _context: object = None) -> dict[str, int]:
     for toil, commands in due.items():
         try:
             send_commands(toil, commands)
-        except RetryableError as error:
+        except PaydownError as error:
             # The other toil types' runs must not wait for a queue that is gone; the next minute tries again.
             logger.warning("not nudged", toil=toil, runs=len(commands), error=str(error))
         else:

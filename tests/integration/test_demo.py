@@ -42,7 +42,7 @@ def left_behind(state: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             traces = [(process / name).read_bytes().replace(b"\0", b" ") for name in ("cmdline", "environ")]
-            if any(str(state).encode() in trace for trace in (*traces, os.readlink(process / "cwd").encode())):
+            if any(str(state).encode() in trace for trace in (*traces, bytes((process / "cwd").readlink()))):
                 found.append(f"{process.name}: {traces[0].decode()}")
     return found
 

@@ -1,4 +1,7 @@
-"""The way of an event, from a real sender to the verified outcome: all of it deployed, no double in between."""
+"""The way of an event, from a real sender to the verified outcome: all of it deployed, no double in between.
+
+The emulator enforces the roles of the functions, so that a permission which one of them lacks fails its test.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ def application(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory)
     need(PROGRAM.exists(), "the emulator is not installed (make .build/emulator/.complete)")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DOCKER_HOST", docker_engine.host)
-        with Application(tmp_path_factory.mktemp("application"), LABELS) as running:
+        with Application(tmp_path_factory.mktemp("application"), LABELS, authorise=True) as running:
             running.look_around().start()
             assert running.left_out == []
             policy = running.ledger.policy.text(1)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from paydown.errors import InvalidInput, PaydownError, RetryableError
+from paydown.errors import InvalidInput, PaydownError
 from paydown.ledger import Ledger, Run, open_ledger
 from paydown.toil.contract import Toil
 from paydown.toil.worker import Worker
@@ -62,23 +63,17 @@ def utc_now() -> datetime:
 
 
 def send_commands(toil: str, bodies: Sequence[str]) -> None:
-    """Put commands into the queue of a toil type. Raises RetryableError if not all of them got there."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    """Put commands into the queue of a toil type.
 
-    from paydown.clients.aws import client
+    Raises RetryableError if not all of them got there, PermanentError if there is no such queue, or no right to use it.
+    """
+    from paydown.clients.aws import client, translated
 
     sqs = client("sqs")
-    try:
+    with translated(f"the queue of {toil}"), ThreadPoolExecutor(max_workers=min(8, len(bodies))) as pool:
         url = sqs.get_queue_url(QueueName=f"{os.environ['PAYDOWN_QUEUE_PREFIX']}-toil-{toil}")["QueueUrl"]
-        for first in range(0, len(bodies), 10):
-            entries: Any = [
-                {"Id": str(index), "MessageBody": body} for index, body in enumerate(bodies[first : first + 10])
-            ]
-            answer = sqs.send_message_batch(QueueUrl=url, Entries=entries)
-            if answer.get("Failed"):
-                raise RetryableError(f"the queue of {toil} did not take {len(answer['Failed'])} messages")
-    except (BotoCoreError, ClientError) as error:
-        raise RetryableError(f"the queue of {toil} cannot be reached ({type(error).__name__})") from error
+        # One by one: a batch can fail in parts, and the emulator wants a permission for it that IAM does not know.
+        list(pool.map(lambda body: sqs.send_message(QueueUrl=url, MessageBody=body), bodies))
 
 
 def _message(worker: Worker, record: dict[str, Any], logger: Logger) -> bool:
