@@ -19,14 +19,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from paydown.errors import PermanentError, RetryableError
 from paydown.guardrails import (
     RECHECK,
     Decision,
-    Facts,
-    Identity,
     Verdict,
     approved_part,
     effective_mode,
@@ -36,6 +35,7 @@ from paydown.ledger import Busy, Joined, Ledger, Outcome, Reason, Run, Status
 from paydown.plan import NotYet, Plan, Record, Step, StepState, Unverified, Verified
 from paydown.policy import Mode, ToilPolicy
 from paydown.toil.contract import Toil
+from paydown.toil.lookout import Lookout
 from paydown.toil.stage import StageResult, StageWorker
 
 SHORT_WAIT = timedelta(seconds=12)
@@ -64,6 +64,11 @@ class Work:
     joins: int | None = None
     sleep: Callable[[float], None] = time.sleep
     progress: bool = field(default=False, init=False)
+
+    @cached_property
+    def lookout(self) -> Lookout:
+        """What the guards need to know."""
+        return Lookout(self.ledger, self.toil)
 
     def proceed(self) -> Run:
         """Work until the run ends, waits or runs out of time. Raises Lost when another worker has it."""
@@ -121,7 +126,7 @@ class Work:
 
     def _consider(self) -> bool:
         """Plan, and let the guardrails decide."""
-        if self.run.status is Status.DEFERRED and (stops := self._stops()):
+        if self.run.status is Status.DEFERRED and (stops := self.lookout.stops()):
             return self._defer(self.now() + RECHECK, [Reason("stopped", stop) for stop in stops])
         target = self.toil.inventory.find(self.run.ref)
         if target is None or target.uid != self.run.target:
@@ -145,7 +150,7 @@ class Work:
             reason = Reason("nothing_to_do", draft.why)
             return self._end_now(Outcome.SKIPPED, reason, joins=joins, evidence=dict(draft.before))
         plan = Plan.from_draft(draft)
-        facts = self._facts(target)
+        facts = self.lookout.facts(self.run, target, self.now())
         mode = effective_mode(self.policy, facts.labels, self.observing)
         verdict = evaluate(plan, facts, self.policy, self.now())
         if mode is Mode.OBSERVE:
@@ -198,35 +203,6 @@ class Work:
             "policy_version": self.policy_version,
         }
 
-    def _facts(self, target: Any) -> Facts:
-        holder = self.ledger.runs.holder(target.uid, self.now())
-        return Facts(
-            labels=target.labels,
-            stops=self._stops(),
-            lease=holder if holder and holder[0] != self.run.id else None,
-            approved=self._approved(),
-        )
-
-    def _approved(self) -> frozenset[Identity]:
-        decision = self.ledger.approvals.latest(self.run) if self.run.plan_number else None
-        if decision is None or not decision.approved:
-            return frozenset()
-        verbs = {action.verb(): action for action in self.toil.does}
-        steps = self.ledger.journal.read(self.run, decision.plan_number, verbs)
-        return frozenset(step.action.identity for step in steps)
-
-    def _stops(self) -> list[str]:
-        """The switches that are on, explained; one that cannot be read counts as on."""
-        try:
-            stops = self.ledger.switches.stops(self.toil.name)
-        except RetryableError as error:
-            return [f"the switches cannot be read: {error}"]
-        return [
-            f"{'everything' if stop.scope == '*' else stop.scope} was stopped by {stop.by} at {stop.at}"
-            + (f": {stop.why}" if stop.why else "")
-            for stop in stops
-        ]
-
     # -- apply --------------------------------------------------------------------------------------------------------
 
     def _apply(self) -> bool:
@@ -245,7 +221,7 @@ class Work:
             )
             return False
         number = self.run.executed[-1]
-        steps = self.ledger.journal.read(self.run, number, {action.verb(): action for action in self.toil.does})
+        steps = self.ledger.journal.read(self.run, number, self.lookout.verbs)
         unknown = [step for step in steps if step.state is StepState.STARTED and not step.action.repeatable]
         if unknown:
             text = ", ".join(f"{step.action.verb()} {step.action.object}" for step in unknown)
@@ -254,7 +230,7 @@ class Work:
             self.toil,
             target,
             write=lambda written: self.ledger.journal.write(self.run, number, written, self.now()),
-            stops=self._stops,
+            stops=self.lookout.stops,
             now=self.now,
             deadline=self.deadline,
         )
@@ -317,8 +293,8 @@ class Work:
             return self._end_now(
                 Outcome.UNVERIFIED, Reason("not_in_inventory", f"{self.run.ref} left the inventory meanwhile")
             )
-        verbs = {action.verb(): action for action in self.toil.does}
-        steps = [step for number in self.run.executed for step in self.ledger.journal.read(self.run, number, verbs)]
+        read = self.ledger.journal.read
+        steps = [step for number in self.run.executed for step in read(self.run, number, self.lookout.verbs)]
         record = Record(self.run.before, steps, self.run.applied_at or self.run.created)
         seen = self.toil.verify(target, record)
         match seen:
