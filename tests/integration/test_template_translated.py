@@ -147,7 +147,8 @@ def test_queues_hide_a_message_longer_than_its_function_runs(deployed: Resolved)
         queue = queues[entry["EventSourceArn"].removeprefix("${").removesuffix(".Arn}")]
         function = functions[entry["FunctionName"].removeprefix("${").removesuffix("}")]
         assert queue["VisibilityTimeout"] >= 1.5 * function["Timeout"]
-        assert queue["RedrivePolicy"] == {"deadLetterTargetArn": "${DeadLetters.Arn}", "maxReceiveCount": 3}
+        assert queue["RedrivePolicy"]["deadLetterTargetArn"] == "${DeadLetters.Arn}"
+        assert 3 <= queue["RedrivePolicy"]["maxReceiveCount"] <= 20
         assert entry["BatchSize"] == 1
         assert entry["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
         assert entry["ScalingConfig"]["MaximumConcurrency"] >= 2
