@@ -69,7 +69,7 @@ class TriageTicket(Toil[Ticket]):
         nudge = Nudge(object=found.ref, precondition=f"{rule.toil} has no run for it", toil=rule.toil, rule=rule.name)
         return Draft.of([nudge], rule=rule.name)
 
-    def apply(self, action: Nudge, target: Ticket) -> Applied:  # noqa: ARG002 -- the contract's signature
+    def apply(self, action: Nudge, target: Ticket) -> Applied:
         """Send the command. Twice does no harm: the ledger knows a run's event and target."""
         named = self.inventory.find(action.object)
         if named is None:
@@ -79,7 +79,7 @@ class TriageTicket(Toil[Ticket]):
         self.scene.nudge(action.toil, self.event, action.object)
         return Done({"toil": action.toil, "target": action.object})
 
-    def verify(self, target: Ticket, record: Record) -> Seen:  # noqa: ARG002 -- the contract's signature
+    def verify(self, target: Ticket, record: Record) -> Seen:
         """The ledger holds the run that was asked for."""
         action = record.steps[-1].action
         if not isinstance(action, Nudge):
