@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
+import unittest.mock
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -51,10 +53,18 @@ def make_table(client: Any, name: str = "ledger") -> Ledger:
 
 @contextlib.contextmanager
 def ledger_in_moto() -> Iterator[Ledger]:
-    """A ledger in memory."""
+    """A ledger in memory. Threads take turns in it: moto's backends are not made for several at once."""
     from moto import mock_aws
+    from moto.core.botocore_stubber import BotocoreStubber
 
-    with mock_aws():
+    turn = threading.RLock()
+    process = BotocoreStubber.process_request
+
+    def in_turn(self: Any, request: Any) -> Any:
+        with turn:
+            return process(self, request)
+
+    with mock_aws(), unittest.mock.patch.object(BotocoreStubber, "process_request", in_turn):
         yield make_table(_session().client("dynamodb"))
 
 
