@@ -56,9 +56,14 @@ def test_what_the_guards_say(name, made, facts, rules, decision, codes):
 
 
 def test_a_deferral_lasts_until_the_last_of_its_reasons_gives_way():
-    later = NOW + RECHECK + timedelta(hours=1)
-    verdict = evaluate(plan(NONE), Facts({}, stops=["s"], lease=("r", later)), policy(), NOW)
-    assert verdict.until == later
+    soon = NOW + RECHECK / 2
+    assert evaluate(plan(NONE), Facts({}, lease=("r", soon)), policy(), NOW).until == soon
+    assert evaluate(plan(NONE), Facts({}, stops=["s"], lease=("r", soon)), policy(), NOW).until == NOW + RECHECK
+
+
+def test_a_busy_target_is_looked_at_again_before_its_lease_could_expire():
+    facts = Facts({}, lease=("r", NOW + timedelta(hours=1)))
+    assert evaluate(plan(NONE), facts, policy(), NOW).until == NOW + RECHECK
 
 
 def test_an_approval_covers_exactly_the_actions_it_names():

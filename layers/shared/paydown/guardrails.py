@@ -29,7 +29,7 @@ from paydown.plan import Action, Hazard, Plan
 from paydown.policy import Mode, ToilPolicy
 
 RECHECK = timedelta(seconds=60)
-"""How long a run that was stopped waits before it looks at the switches again."""
+"""How long a run that was stopped, or whose target is busy, waits before it looks again."""
 
 Identity = tuple[str, str, str, str]
 
@@ -96,7 +96,7 @@ def effective_mode(policy: ToilPolicy, labels: dict[str, str], observing: bool) 
 
 def evaluate(plan: Plan, facts: Facts, policy: ToilPolicy, now: datetime) -> Verdict:
     """What the guards say of a plan at `now`. In observe mode it tells what enforcing would have met."""
-    findings = [*_switches(facts, now), *_approval(plan, facts, policy), *_lease(facts)]
+    findings = [*_switches(facts, now), *_approval(plan, facts, policy), *_lease(facts, now)]
     return Verdict(tuple(findings))
 
 
@@ -146,10 +146,11 @@ def _approval(plan: Plan, facts: Facts, policy: ToilPolicy) -> Iterator[Finding]
         yield Finding("changed", f"not part of what was approved: {_some(waiting)}", Decision.HOLD)
 
 
-def _lease(facts: Facts) -> Iterator[Finding]:
+def _lease(facts: Facts, now: datetime) -> Iterator[Finding]:
     if facts.lease is not None:
+        # Its expiry is the latest end: most runs give their lease back long before.
         owner, until = facts.lease
-        yield Finding("target_busy", f"run {owner} works on this target", Decision.DEFER, until)
+        yield Finding("target_busy", f"run {owner} works on this target", Decision.DEFER, min(until, now + RECHECK))
 
 
 def _some(actions: Sequence[Action], most: int = 3) -> str:

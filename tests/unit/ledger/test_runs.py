@@ -64,6 +64,14 @@ def test_only_a_due_run_can_be_taken(ledger, clock):
     assert ledger.runs.take(run.id, clock(), clock()) is None
 
 
+def test_a_run_is_taken_by_its_own_toil_type_only(ledger, clock):
+    run = begin(ledger, clock).run
+    clock.tick(59)
+    assert ledger.runs.take(run.id, clock(), clock(), "another") is None
+    assert ledger.runs.get(run.id).fence == 1
+    assert ledger.runs.take(run.id, clock(), clock(), "clean") is not None
+
+
 def test_an_ended_run_cannot_be_taken(ledger, clock):
     run = begin(ledger, clock).run
     ledger.runs.end(run, Outcome.SKIPPED, clock())

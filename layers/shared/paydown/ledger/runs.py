@@ -183,10 +183,13 @@ class Runs:
 
     # -- working ------------------------------------------------------------------------------------------------------
 
-    def take(self, id: str, now: datetime, deadline: datetime) -> Run | None:
-        """Take a due run up, as its only worker until `deadline`; None if it is not due, ended, or another's."""
+    def take(self, id: str, now: datetime, deadline: datetime, toil: str | None = None) -> Run | None:
+        """Take a due run up, as its only worker until `deadline`; None if it is not due, ended, or another's.
+
+        `toil`: only if it is a run of this toil type.
+        """
         run = self.get(id)
-        if run is None or run.ended or run.due is None or run.due > now:
+        if run is None or run.ended or run.due is None or run.due > now or toil not in (None, run.toil):
             return None
         taken = replace(run, fence=run.fence + 1, takes=run.takes + 1, due=deadline, updated=now)
         try:

@@ -38,6 +38,8 @@ from paydown.toil.contract import Toil
 from paydown.toil.lookout import Lookout
 from paydown.toil.stage import StageResult, StageWorker
 
+SHORTEST_WAIT = timedelta(seconds=1)
+"""Nothing is looked at more often than this, whatever a toil type asks for."""
 SHORT_WAIT = timedelta(seconds=12)
 """Waits up to this long are slept through in the worker; longer ones set `due` and give the worker free."""
 CRASHES = 5
@@ -184,7 +186,7 @@ class Work:
                 self.run, self.now(), joins, self._lease_end(), due=self.deadline, **changes
             )
         except Busy as busy:
-            return self._defer(busy.until, [Reason("target_busy", str(busy))])
+            return self._defer(min(busy.until, self.now() + RECHECK), [Reason("target_busy", str(busy))])
         return True
 
     def _planned(self, plan: Plan, mode: Mode) -> dict[str, Any]:
@@ -216,9 +218,7 @@ class Work:
         try:
             self.run = self.ledger.runs.renew(self.run, self.now(), self._lease_end())
         except Busy as busy:
-            self._keep(
-                due=max(busy.until, self.now() + timedelta(seconds=5)), reasons=(Reason("target_busy", str(busy)),)
-            )
+            self._keep(due=self.now() + RECHECK, reasons=(Reason("target_busy", str(busy)),))
             return False
         number = self.run.executed[-1]
         steps = self.ledger.journal.read(self.run, number, self.lookout.verbs)
@@ -317,7 +317,7 @@ class Work:
             outcome = Outcome.UNVERIFIED if status is Status.VERIFYING else Outcome.FAILED
             self._end(outcome, Reason("waited_too_long", f"for {(now - since).total_seconds():.0f} s: {why}"))
             return False
-        until = min(until, since + timedelta(seconds=self.policy.wait_seconds))
+        until = max(min(until, since + timedelta(seconds=self.policy.wait_seconds)), now + SHORTEST_WAIT)
         reason = Reason("not_yet", why)
         short = until - now <= SHORT_WAIT and until + SHORT_WAIT <= self.deadline
         due = self.deadline if short else until

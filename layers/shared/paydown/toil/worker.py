@@ -79,10 +79,8 @@ class Worker:
             raise InvalidEvent("message", [("paydown", f"version {COMMAND_VERSION} is known here")])
         match message.get("command"):
             case "wake" if isinstance(message.get("run_id"), str):
-                run = self.ledger.runs.take(message["run_id"], self.now(), self.deadline)
-                if run is None or run.toil != self.toil.name:
-                    return []
-                return [self._advance(run)]
+                run = self.ledger.runs.take(message["run_id"], self.now(), self.deadline, self.toil.name)
+                return [] if run is None else [self._advance(run)]
             case "look":
                 kind = EVENTS.get(str(message.get("detail_type")))
                 if kind is None:
