@@ -22,7 +22,7 @@ import pytest
 from local import emulator as local_emulator
 from local import registry as local_registry
 from local.emulator import Emulator
-from local.processes import Service, free_port, port_answers
+from local.processes import Service, ServiceError, free_port, port_answers
 from local.registry import Registry
 from local.ssm_agent.publish import publish_documents
 from paydown.clients import aws
@@ -81,11 +81,27 @@ class Engine:
             "dockerd",
             ["dockerd", *options],
             log=self.folder / "dockerd.log",
-            ready=lambda: self.socket.exists() and port_answers(self.port),
+            ready=self._answers,
+            start_seconds=60,
             stop_seconds=20,
         )
-        self.service.start()
+        for tries_left in (2, 1, 0):
+            try:
+                self.service.start()
+                break
+            except ServiceError:
+                # On a busy machine its containerd can take longer than the 15 s that dockerd waits for it.
+                if not tries_left:
+                    raise
+                self.service.stop()
         return self
+
+    def _answers(self) -> bool:
+        """Whether it answers requests: it listens long before that."""
+        if not (self.socket.exists() and port_answers(self.port)):
+            return False
+        asked = subprocess.run(["docker", "--host", self.host, "version"], capture_output=True, check=False)
+        return asked.returncode == 0
 
     def stop(self) -> None:
         """Stop it with its containers."""
