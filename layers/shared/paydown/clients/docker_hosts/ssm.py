@@ -29,7 +29,7 @@ REMOVE_DOCUMENT = "RemoveDanglingImages"
 COMMAND_SECONDS = 28.0
 """How long a command is waited for; its document ends by itself before that."""
 
-_FIRST_LOOK = 0.03
+_FIRST_LOOK = 0.02
 _LONGEST_PAUSE = 2.0
 _DELIVERY_SECONDS = 30  # the least that SSM accepts
 _PREFIX = "docker-hosts"
