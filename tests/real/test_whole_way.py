@@ -236,10 +236,7 @@ def workers(function: str) -> list[int]:
 
 @pytest.mark.parametrize("toil", ["recover_node", "clean_dangling_images"])
 def test_a_worker_killed_in_the_middle_loses_nothing(application: Application, engine: Engine, toil: str) -> None:
-    """`kill -9`: within three minutes the run ends verified, and nothing was done twice.
-
-    One toil type after the other: the emulator hands out nothing else while it misses the answer of a dead worker.
-    """
+    """`kill -9`: within three minutes the run ends verified, and nothing was done twice."""
     begin = {"recover_node": _begin_a_drain, "clean_dangling_images": _begin_a_clean_up}[toil]
     since, finish = begin(application, engine)
     run = _middle(application, toil, since)
