@@ -22,7 +22,7 @@ import pytest
 from local import emulator as local_emulator
 from local import registry as local_registry
 from local.emulator import Emulator
-from local.processes import Service, ServiceError, free_port, port_answers
+from local.processes import Service, free_port, port_answers
 from local.registry import Registry
 from local.ssm_agent.publish import publish_documents
 from paydown.clients import aws
@@ -85,15 +85,7 @@ class Engine:
             start_seconds=60,
             stop_seconds=20,
         )
-        for tries_left in (2, 1, 0):
-            try:
-                self.service.start()
-                break
-            except ServiceError:
-                # On a busy machine its containerd can take longer than the 15 s that dockerd waits for it.
-                if not tries_left:
-                    raise
-                self.service.stop()
+        self.service.start()
         return self
 
     def _answers(self) -> bool:
