@@ -14,7 +14,9 @@ from botocore.exceptions import ClientError
 
 from cli.connection import Connection
 from cli.main import main
-from tests.unit.toil import lamps
+from tests.unit.toil.conftest import plant, world
+
+__all__ = ["plant", "world"]
 
 
 @dataclass(frozen=True)
@@ -26,20 +28,6 @@ class Answer:
     @property
     def data(self) -> Any:
         return json.loads(self.out)
-
-
-@pytest.fixture
-def world(monkeypatch):
-    fresh = lamps.World(burning={"hall", "desk"})
-    monkeypatch.setattr(lamps, "WORLD", fresh)
-    return fresh
-
-
-@pytest.fixture
-def plant(ledger, clock, world):
-    made = lamps.Plant(ledger, clock)
-    made.publish()
-    return made
 
 
 @pytest.fixture

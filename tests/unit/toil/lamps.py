@@ -33,7 +33,6 @@ class SwitchOff(Action):
     """Switch one lamp off."""
 
     hazard: Hazard = Hazard.DISRUPTIVE
-    stage: int = 0
 
 
 @dataclass
