@@ -49,6 +49,8 @@ class Action(BaseModel):
 
     repeatable: ClassVar[bool] = True
     """False: when its result is unknown after a crash, a person decides, since doing it twice does harm."""
+    takes_back: ClassVar[str] = ""
+    """The verb whose effect on the same object this action ends: after both, nothing is left half-done."""
 
     object: str
     precondition: str
@@ -147,6 +149,16 @@ class NotYet:
 
 
 @dataclass(frozen=True)
+class Overridden:
+    """A person undid or stopped this on purpose: of `plan` and `apply`.
+
+    Nothing more is done, and the target is left alone for the policy's `override_seconds`.
+    """
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Verified:
     """`verify` read the world again, and it is as it should be.
 
@@ -165,7 +177,8 @@ class Unverified:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
 
-Applied = Done | Moot | NotYet
+Applied = Done | Moot | NotYet | Overridden
+Undone = Done | Moot
 Seen = Verified | Unverified | NotYet
 
 
@@ -207,3 +220,39 @@ class Record:
     def done(self) -> list[Step]:
         """The steps whose action was carried out."""
         return [step for step in self.steps if step.state is StepState.DONE]
+
+
+def left_behind(steps: Sequence[Step]) -> list[Step]:
+    """What reversible steps left half-done, the last one first: those which no later step on their object took back."""
+    left: list[Step] = []
+    for step in steps:
+        if step.state is not StepState.DONE:
+            continue
+        action = step.action
+        taken_back = [
+            one for one in left if (one.action.verb(), one.action.object) == (action.takes_back, action.object)
+        ]
+        left = [one for one in left if one not in taken_back]
+        if action.hazard is Hazard.REVERSIBLE and not action.takes_back:
+            left.append(step)
+    return left[::-1]
+
+
+@dataclass(frozen=True)
+class Population:
+    """The pool that a target belongs to: its name, how many members it has, and the uids of those that are down."""
+
+    pool: str
+    total: int
+    unhealthy: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Healer:
+    """A native healer that looks after the target, by its kind (as in `Healers` of the policy).
+
+    `since` is when it may have begun with the present fault.
+    """
+
+    kind: str
+    since: datetime

@@ -1,0 +1,55 @@
+"""Guards on how much happens at once: the blast radius in the pool, concurrency, and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from paydown.guardrails.facts import Facts, Tally
+from paydown.guardrails.verdict import Decision, Finding
+from paydown.limits import TotalBudget
+from paydown.policy import ToilPolicy
+
+RECHECK = timedelta(seconds=60)
+"""How long a run waits before it looks again, where nothing tells when the reason will have passed."""
+
+
+def crowding(facts: Facts, policy: ToilPolicy, total: TotalBudget, now: datetime) -> Iterator[Finding]:
+    """What is too much at once. A run that has been let in before has paid, but needs its place again."""
+    yield from _blast_radius(facts, policy, now)
+    at_work = len(facts.toil.others(facts.run, now))
+    if at_work >= policy.max_concurrent:
+        text = f"the policy allows {policy.max_concurrent} runs of this toil type at once"
+        yield Finding("too_many_at_once", text, Decision.DEFER, now + RECHECK)
+    if len(facts.everything.others(facts.run, now)) >= total.concurrent:
+        text = f"the policy allows {total.concurrent} runs of all toil types at once"
+        yield Finding("too_many_at_once", text, Decision.DEFER, now + RECHECK)
+    if not facts.paid:
+        budget = policy.budget
+        yield from _budget(facts.toil, "of this toil type", budget.runs, budget.window_seconds, now)
+        yield from _budget(facts.on_target, "on this target", budget.per_target, budget.window_seconds, now)
+        yield from _budget(facts.everything, "of all toil types", total.runs, total.window_seconds, now)
+
+
+def _blast_radius(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[Finding]:
+    population = facts.population
+    if population is None:
+        return
+    under_remediation = set(facts.pool.others(facts.run, now).values()) if facts.pool else set()
+    down = population.unhealthy | under_remediation | {facts.target}
+    limit = policy.blast_radius.limit(population.total)
+    if len(down) > limit:
+        text = (
+            f"{limit} of the {population.total} members of {population.pool} may be down at once, "
+            "this target included, and more would be"
+        )
+        yield Finding("blast_radius", text, Decision.DEFER, now + RECHECK)
+
+
+def _budget(tally: Tally, whose: str, runs: int, seconds: int, now: datetime) -> Iterator[Finding]:
+    spent = tally.spent_within(now, seconds)
+    if len(spent) >= runs:
+        # Free when so many have left the span that one more fits; a budget of 0 never is.
+        until = spent[len(spent) - runs] + timedelta(seconds=seconds) if runs else now + RECHECK
+        text = f"the policy allows {runs} runs {whose} within {seconds} s"
+        yield Finding("over_budget", text, Decision.DEFER, until)

@@ -1,0 +1,64 @@
+"""Guards on what happened before: switches, suspension, a person's own hand, and faults that do not heal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from paydown.guardrails.crowding import RECHECK
+from paydown.guardrails.facts import Ending, Facts, Tally
+from paydown.guardrails.verdict import Decision, Finding
+from paydown.policy import ToilPolicy
+
+OPT_OUT = "paydown.dev/opt-out"
+"""The label of a target which nobody but people may touch, with any value but `false`."""
+
+
+def standing(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[Finding]:
+    """What stands against acting on this target, or with this toil type, at all."""
+    yield from _switches(facts, now)
+    if not facts.undoing:
+        yield from _suspension(facts, policy, now)
+    if facts.labels.get(OPT_OUT, "false") != "false":
+        yield Finding("opted_out", f"the target carries the label {OPT_OUT}", Decision.REFUSE)
+    if facts.undoing:
+        return
+    if facts.on_target.overridden and facts.on_target.overridden[1] > now:
+        why, until = facts.on_target.overridden
+        yield Finding("overridden", f"left alone until {until:%Y-%m-%d %H:%M}Z: {why}", Decision.REFUSE)
+    failures = facts.on_target.failures(now, policy.escalation.window_seconds)
+    if len(failures) >= policy.escalation.failures:
+        runs = ", ".join(failure.run for failure in failures)
+        yield Finding("escalated", f"{len(failures)} runs did not heal it: {runs}", Decision.REFUSE)
+
+
+def escalates(on_target: Tally, policy: ToilPolicy, now: datetime) -> list[Ending] | None:
+    """The failures before this one, if with it they are as many as a person has to be told of; else None."""
+    before = on_target.failures(now, policy.escalation.window_seconds)
+    return before if len(before) + 1 >= policy.escalation.failures else None
+
+
+def recurs(facts: Facts, policy: ToilPolicy, now: datetime) -> Ending | None:
+    """The verified run after which the same fault came back, if it did so soon."""
+    last = facts.on_target.last()
+    if not facts.ongoing or last is None or last.outcome != "Verified":
+        return None
+    return last if last.at > now - timedelta(seconds=policy.recurrence.window_seconds) else None
+
+
+def _switches(facts: Facts, now: datetime) -> Iterator[Finding]:
+    if facts.stops is None:
+        yield Finding("stopped", "the switches cannot be read", Decision.DEFER, now + RECHECK)
+        return
+    for stop in facts.stops:
+        yield Finding("stopped", stop, Decision.DEFER, now + RECHECK)
+
+
+def _suspension(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[Finding]:
+    since = now - timedelta(seconds=policy.recurrence.suspend_window_seconds)
+    if facts.resumed_at is not None:
+        since = max(since, facts.resumed_at)
+    recurred = [one for one in facts.toil.recurred if one > since]
+    if len(recurred) >= policy.recurrence.suspend_after:
+        text = f"faults came back {len(recurred)} times after verified runs: a person has to look, then resume it"
+        yield Finding("suspended", text, Decision.DEFER, now + RECHECK)
