@@ -6,7 +6,6 @@ once, in order for each run: no transition goes untold, and no function that act
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -17,12 +16,10 @@ from paydown.errors import PaydownError
 from paydown.events import RemediationChanged
 from paydown.ledger.run import Outcome
 from paydown.ledger.table import plain
+from paydown.ledger.transitions import transition
 from paydown.toil.worker import NO_TARGET
 
 logger = Logger(service="publish_transitions")
-
-EVIDENCE_BYTES = 64 * 1024
-"""Evidence beyond this stays in the ledger: the bus takes 256 KB for an event with all that belongs to it."""
 
 
 def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
@@ -50,21 +47,3 @@ def _publish(record: dict[str, Any]) -> None:
             logger.info(
                 change.status, toil=change.toil, run_id=change.run_id, target=change.target, event_key=change.cause
             )
-
-
-def transition(item: dict[str, Any]) -> RemediationChanged:
-    """What a log entry of the ledger says, as an event."""
-    evidence = item.get("evidence", "{}")
-    return RemediationChanged(
-        key=f"{item['run']}:{item['sk']}",
-        at=item["at"],
-        run_id=item["run"],
-        toil=item["toil"],
-        target=item["ref"],
-        status=item["status"],
-        reasons=tuple((code, text) for code, text in item["reasons"]),
-        actions=item.get("actions", 0),
-        evidence=json.loads(evidence) if len(evidence) <= EVIDENCE_BYTES else {"too_large": len(evidence)},
-        ticket=item.get("ticket"),
-        cause=item["key"],
-    )

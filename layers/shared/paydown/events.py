@@ -100,12 +100,20 @@ class TicketRef(BaseModel):
 
 
 class TicketCreated(Event):
-    """A ticket is new, or a person moved it to the automation queue. Its text is read from the tracker when needed."""
+    """A ticket is new, or a person (`actor`) moved it to the automation queue. Its text is read from the tracker."""
 
     ticket: TicketRef
     title: Annotated[str, StringConstraints(max_length=2_000)] = ""
     queue: Name | None = None
     creator: Name | None = None
+    actor: Name | None = None
+
+
+class TicketCommented(Event):
+    """A comment on a ticket looks like a decision (`/approve …`). Who wrote what is read from the tracker alone."""
+
+    ticket: TicketRef
+    comment: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
 
 
 class Sweep(Event):
@@ -116,11 +124,24 @@ class Sweep(Event):
     rule: Name
 
 
+class UndoRequested(Event):
+    """What run `run_id` left half-done is to be taken back, as `by` asks for.
+
+    It begins in the ledger alone, never as a message: the row of the run that it causes is the authority.
+    """
+
+    run_id: Name
+    by: Name
+    why: Annotated[str, StringConstraints(max_length=2_000)] = ""
+
+
 class RemediationChanged(Event):
     """A run changed its status or ended: what the ledger's publisher tells everybody.
 
     Its detail-type is `Remediation <status or outcome>`. `reasons` holds (code, explanation) pairs; `actions` counts
-    those of the plan, and `evidence` is what the toil type measured.
+    those of the plan, whose worst hazard and fingerprint are named, and `evidence` is what the toil type measured.
+    `rule` is the type of the event that caused the run: toil, target and rule are the identity of a finding. `sequence`
+    numbers the transitions of a run.
     """
 
     run_id: Name
@@ -132,6 +153,11 @@ class RemediationChanged(Event):
     evidence: dict[str, Any] = Field(default_factory=dict)
     ticket: TicketRef | None = None
     cause: Name
+    rule: str = ""
+    sequence: int = 0
+    plan_number: int = 0
+    fingerprint: str = ""
+    hazard: str = ""
 
     @classmethod
     def detail_type_for(cls, status: str) -> str:
@@ -140,7 +166,8 @@ class RemediationChanged(Event):
 
 
 EVENTS: dict[str, type[Event]] = {
-    event.detail_type(): event for event in (ImagePushed, DiskPressure, NodeNotReady, TicketCreated, Sweep)
+    event.detail_type(): event
+    for event in (ImagePushed, DiskPressure, NodeNotReady, TicketCreated, TicketCommented, Sweep)
 }
 """The events that ingress may put on the bus, or that an operator may send, by detail-type."""
 

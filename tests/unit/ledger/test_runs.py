@@ -28,7 +28,7 @@ def begin(ledger, clock, key="e1", target="t1", toil="clean"):
 
 
 def admitted(ledger, clock, run, seconds=300):
-    return ledger.runs.admit(run, clock(), 0, clock() + timedelta(seconds=seconds), due=run.due)
+    return ledger.runs.admit(run, clock(), 0, clock() + timedelta(seconds=seconds), [], due=run.due)
 
 
 def test_a_run_survives_its_way_through_the_ledger(ledger, clock):
@@ -86,7 +86,7 @@ def test_an_ended_run_cannot_be_taken(ledger, clock):
         lambda runs, run, now: runs.keep(run, now, due=now),
         lambda runs, run, now: runs.move(run, Status.HELD, now, now),
         lambda runs, run, now: runs.end(run, Outcome.FAILED, now),
-        lambda runs, run, now: runs.admit(run, now, 0, now),
+        lambda runs, run, now: runs.admit(run, now, 0, now, []),
         lambda runs, run, now: runs.renew(run, now, now),
     ],
     ids=["keep", "move", "end", "admit", "renew"],
@@ -146,11 +146,11 @@ def test_an_event_that_joined_after_the_look_stops_the_admission(ledger, clock):
     assert not joined.new
     assert joined.run.status is Outcome.SKIPPED
     with pytest.raises(Joined):
-        ledger.runs.admit(run, clock(), joins, clock() + timedelta(minutes=5))
+        ledger.runs.admit(run, clock(), joins, clock() + timedelta(minutes=5), [])
     with pytest.raises(Joined):
         ledger.runs.end(run, Outcome.SKIPPED, clock(), joins=joins)
     assert ledger.runs.joins(run) == joins + 1
-    assert ledger.runs.admit(run, clock(), joins + 1, clock() + timedelta(minutes=5)).status is Status.APPLYING
+    assert ledger.runs.admit(run, clock(), joins + 1, clock() + timedelta(minutes=5), []).status is Status.APPLYING
 
 
 def test_runs_of_other_toil_types_are_not_joined(ledger, clock):
@@ -201,7 +201,7 @@ def test_the_newest_runs_come_first_over_the_days(ledger, clock):
     for number in range(4):
         ids.append(begin(ledger, clock, f"e{number}", f"t{number}").run.id)
         clock.tick(13 * 3600)
-    assert [run.id for run in ledger.runs.recent(clock(), limit=3)] == ids[:0:-1]
+    assert [run.id for run in ledger.history.recent(clock(), limit=3)] == ids[:0:-1]
 
 
 def test_a_row_of_an_older_version_is_read_with_defaults(ledger, clock):

@@ -11,7 +11,20 @@ from typing import Any
 from paydown.events import Event, ImagePushed, TicketCreated
 from paydown.inventory import Host, Inventory
 from paydown.ledger import Ledger, Run
-from paydown.plan import Action, Done, Draft, Hazard, Moot, NotYet, Record, Unverified, Verified
+from paydown.plan import (
+    Action,
+    Done,
+    Draft,
+    Hazard,
+    Healer,
+    Moot,
+    NotYet,
+    Overridden,
+    Population,
+    Record,
+    Unverified,
+    Verified,
+)
 from paydown.toil import Pace, Toil, ToilSettings
 from paydown.toil.worker import Worker
 
@@ -50,6 +63,10 @@ class World:
     ignored: set[str] = field(default_factory=set)
     while_planning: Any = None
     while_applying: Any = None
+    population: Population | None = None
+    healer: Healer | None = None
+    guarded: set[str] = field(default_factory=set)
+    needed: set[str] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -95,13 +112,30 @@ class SwitchOffLamps(Toil[Host]):
             burning=len(lamps),
         )
 
-    def apply(self, action: SwitchOff, target: Host) -> Done | Moot | NotYet:
+    def population(self, target: Host) -> Population | None:
+        return WORLD.population
+
+    def healer(self, target: Host) -> Healer | None:
+        return WORLD.healer
+
+    def undo(self, action: SwitchOff, target: Host) -> Done | Moot:
+        lamp = action.object.removeprefix("lamp/")
+        if lamp in WORLD.needed:
+            return Moot("somebody sleeps")
+        if lamp in WORLD.burning:
+            return Moot("it burns")
+        WORLD.burning.add(lamp)
+        return Done()
+
+    def apply(self, action: SwitchOff, target: Host) -> Done | Moot | NotYet | Overridden:
         lamp = action.object.removeprefix("lamp/")
         if WORLD.while_applying:
             WORLD.while_applying(lamp)
         with WORLD.lock:
             if WORLD.apply_raises:
                 raise WORLD.apply_raises.pop(0)
+            if lamp in WORLD.guarded:
+                return Overridden(f"a person keeps {lamp} burning")
             if lamp in WORLD.busy_until and self.now() < WORLD.busy_until[lamp]:
                 return NotYet(WORLD.busy_until[lamp], "somebody reads")
             if lamp not in WORLD.burning:
@@ -124,7 +158,13 @@ class SwitchOffLamps(Toil[Host]):
 
 POLICY = {
     "toils": {
-        "switch_off_lamps": {"mode": "enforce", "ceiling": "disruptive", "minutes_saved": 5, "max_attempts": 3},
+        "switch_off_lamps": {
+            "mode": "enforce",
+            "ceiling": "disruptive",
+            "minutes_saved": 5,
+            "max_attempts": 3,
+            "cool_down_seconds": 0,
+        },
     }
 }
 

@@ -63,7 +63,7 @@ def test_a_stop_defers_and_a_resume_lets_it_go_on(plant, world, clock):
     assert "ann" in run.reasons[0].text
     clock.tick(61)
     assert plant.wake(run).status is Status.DEFERRED
-    plant.ledger.switches.resume("switch_off_lamps")
+    plant.ledger.switches.resume("switch_off_lamps", "test", "", plant.clock())
     clock.tick(61)
     assert plant.wake(run).status is Outcome.VERIFIED
 
@@ -92,7 +92,7 @@ def test_a_stop_in_the_middle_finishes_the_action_and_defers(plant, world, clock
     assert len(world.switched) == 1
     assert plant.ledger.runs.holder(run.target, clock()) is None
     world.while_applying = None
-    plant.ledger.switches.resume("*")
+    plant.ledger.switches.resume("*", "test", "", plant.clock())
     clock.tick(61)
     run = plant.wake(run)
     assert run.status is Outcome.VERIFIED

@@ -130,6 +130,7 @@ def test_a_fault_that_goes_on_after_a_failed_run_is_looked_at_again_when_it_has_
         worker = plant.worker()
         return worker._look(event(), worker._inventory.find("host/room-1"))
 
+    plant.publish(cool_down_seconds=300)
     world.plan_raises = [PermanentError("the room is locked")]
     failed = look()
     assert failed.status is Outcome.FAILED

@@ -7,28 +7,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
 from paydown.inventory import Inventory
 from paydown.ledger.approvals import Approvals, Decision, NotHeld
 from paydown.ledger.documents import Conflict, Documents, NoDocument, Version
+from paydown.ledger.history import Entry, History
 from paydown.ledger.journal import Journal, Verbs
 from paydown.ledger.run import Outcome, Reason, Run, Status, run_id
-from paydown.ledger.runs import Busy, Created, Joined, Lost, Runs
+from paydown.ledger.runs import Alive, Busy, Created, Crowded, Joined, Lost, Runs
 from paydown.ledger.switches import EVERYTHING, Stop, Switches
 from paydown.ledger.table import ConditionFailed, Table
 from paydown.policy import Policy
 
 __all__ = [
     "EVERYTHING",
+    "Alive",
     "Approvals",
     "Busy",
     "ConditionFailed",
     "Conflict",
     "Created",
+    "Crowded",
     "Decision",
     "Documents",
+    "Entry",
+    "History",
     "Joined",
     "Journal",
     "Ledger",
@@ -49,6 +55,9 @@ __all__ = [
     "run_id",
 ]
 
+MOST_AT_ONCE = 40
+"""Parts of documents that are read with one call: together they stay below DynamoDB's 16 MB for an answer."""
+
 
 class Ledger:
     """All parts of one ledger."""
@@ -60,6 +69,11 @@ class Ledger:
     def runs(self) -> Runs:
         """Runs, leases, and what joins what."""
         return Runs(self.table)
+
+    @cached_property
+    def history(self) -> History:
+        """Which runs there were."""
+        return History(self.table)
 
     @cached_property
     def journal(self) -> Journal:
@@ -85,6 +99,22 @@ class Ledger:
     def inventory(self) -> Documents[Inventory]:
         """The versions of the inventory."""
         return Documents(self.table, "inventory", Inventory.parse)
+
+    def documents(self) -> tuple[Version[Policy], Version[Inventory]]:
+        """Policy and inventory in force, read consistently and together: a cold start waits for two answers, not four.
+
+        From then on, what is written is kept as long as this policy says. Raises NoDocument.
+        """
+        keys = [self.policy.pointer_key, self.inventory.pointer_key]
+        found = {(item["pk"], item["sk"]): item for item in self.table.get_all(keys)}
+        policy, inventory = (found.get(key) for key in keys)
+        missing = [*self.policy.missing(policy), *self.inventory.missing(inventory)]
+        few = missing[:MOST_AT_ONCE]
+        chunks = {(item["pk"], item["sk"]): item for item in self.table.get_all(few)} if few else {}
+        in_force = self.policy.pointed_at(policy, chunks)
+        # Before anything is written: what is kept, and how long, is for the policy to say.
+        self.runs.retention = self.journal.retention = timedelta(days=in_force.document.retention_days)
+        return in_force, self.inventory.pointed_at(inventory, chunks)
 
     def account(self, toil: str) -> Iterator[dict[str, Any]]:
         """The debt account of a toil type, by month: `month`, `runs`, and what was saved."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -54,24 +54,39 @@ class Documents(Generic[T]):
     def _partition(self) -> str:
         return f"DOC#{self.kind}"
 
+    @property
+    def pointer_key(self) -> tuple[str, str]:
+        """The key of the pointer to the version in force, for reading it together with other items."""
+        return self._partition, "CURRENT"
+
     def current(self) -> Version[T]:
         """The version in force: the pointer is read consistently each time, the document itself only when it changed.
 
         Raises NoDocument.
         """
-        pointer = self.table.get(self._partition, "CURRENT")
+        return self.pointed_at(self.table.get(*self.pointer_key))
+
+    def pointed_at(self, pointer: Item | None, chunks: Mapping[tuple[str, str], Item] | None = None) -> Version[T]:
+        """The version that a pointer names; `chunks` are items that were read before. Raises NoDocument."""
         if pointer is None:
             raise NoDocument(f"no {self.kind} has been published: paydown {self.kind} publish FILE")
         if self._cached is None or self._cached.number != pointer["version"]:
-            self._cached = self._read(pointer)
+            self._cached = self._read(pointer, chunks or {})
         return self._cached
+
+    def missing(self, pointer: Item | None) -> list[tuple[str, str]]:
+        """The keys of what has to be read for the version that a pointer names."""
+        if pointer is None or (self._cached is not None and self._cached.number == pointer["version"]):
+            return []
+        number, digest = int(pointer["version"]), pointer["sha256"]
+        return [(self._partition, _chunk_key(number, digest, index)) for index in range(int(pointer["chunks"]))]
 
     def version(self, number: int) -> Version[T]:
         """A version by its number. Raises NoDocument."""
         head = self.table.get(self._partition, f"V#{number:06}")
         if head is None:
             raise NoDocument(f"there is no version {number} of the {self.kind}")
-        return self._read(head)
+        return self._read(head, {})
 
     def publish(self, document: Any, by: str, now: datetime, expected: int | None = None) -> Version[T]:
         """Validate a document, store it as the next version and make it current.
@@ -115,15 +130,17 @@ class Documents(Generic[T]):
         head = self.table.get(self._partition, f"V#{number:06}")
         if head is None:
             raise NoDocument(f"there is no version {number} of the {self.kind}")
-        return self._load(head)
+        return self._load(head, {})
 
-    def _read(self, head: Item) -> Version[T]:
-        return Version(int(head["version"]), head["sha256"], head["by"], head["at"], self._parse(self._load(head)))
+    def _read(self, head: Item, chunks: Mapping[tuple[str, str], Item]) -> Version[T]:
+        document = self._parse(self._load(head, chunks))
+        return Version(int(head["version"]), head["sha256"], head["by"], head["at"], document)
 
-    def _load(self, head: Item) -> Any:
+    def _load(self, head: Item, chunks: Mapping[tuple[str, str], Item]) -> Any:
         packed = b""
         for index in range(int(head["chunks"])):
-            item = self.table.get(self._partition, _chunk_key(int(head["version"]), head["sha256"], index))
+            key = _chunk_key(int(head["version"]), head["sha256"], index)
+            item = chunks.get((self._partition, key)) or self.table.get(self._partition, key)
             if item is None:
                 raise NoDocument(f"version {head['version']} of the {self.kind} lacks part {index}")
             packed += bytes(item["data"])

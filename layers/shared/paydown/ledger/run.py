@@ -87,6 +87,10 @@ class Run:
     remainder: bool = False
     owns_open: bool = False
     leased_until: datetime | None = None
+    scopes: tuple[str, ...] = ()
+    """The tallies in which the run has a place, while it holds its lease."""
+    paid: bool = False
+    """Whether it was let in before: budgets are paid once."""
     fingerprint: str = ""
     hazard: str = ""
     actions: int = 0
@@ -99,6 +103,8 @@ class Run:
     applied_at: datetime | None = None
     updated: datetime | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    history: str = ""
+    """Where the row of a run that version 0.1 began lies in the history; later runs have entries of their own there."""
 
     @property
     def ended(self) -> bool:
@@ -130,7 +136,7 @@ class Run:
             "event": json.dumps(self.event),
             "key": self.key,
             "created": self.created.isoformat(timespec="microseconds"),
-            "history": history_partition(self.created),
+            "history": self.history or None,
             "status": self.status.value,
             "due": stamp(self.due),
             "due_shard": f"DUE#{int(self.id[:8], 16) % DUE_SHARDS}" if self.due else None,
@@ -144,6 +150,8 @@ class Run:
             "remainder": self.remainder,
             "owns_open": self.owns_open,
             "leased_until": stamp(self.leased_until),
+            "scopes": list(self.scopes),
+            "paid": self.paid,
             "fingerprint": self.fingerprint,
             "hazard": self.hazard,
             "actions": self.actions,
@@ -182,6 +190,8 @@ class Run:
             remainder=item.get("remainder", False),
             owns_open=item.get("owns_open", False),
             leased_until=moment(item.get("leased_until")),
+            scopes=tuple(item.get("scopes", ())),
+            paid=item.get("paid", bool(item.get("executed"))),
             fingerprint=item.get("fingerprint", ""),
             hazard=item.get("hazard", ""),
             actions=item.get("actions", 0),
@@ -193,6 +203,7 @@ class Run:
             applied_at=moment(item.get("applied_at")),
             updated=moment(item.get("updated")),
             evidence=json.loads(item.get("evidence", "{}")),
+            history=item.get("history", ""),
         )
 
     @classmethod
@@ -212,16 +223,16 @@ class Run:
         )
 
 
-def history_partition(day: datetime) -> str:
-    """The partition of the `history` index that holds the runs created on this day."""
-    return f"DAY#{day.astimezone(UTC):%Y-%m-%d}"
-
-
 def stamp(time: datetime | None) -> int | None:
     """Milliseconds since 1970, as stored."""
     return None if time is None else round(time.timestamp() * 1000)
 
 
 def moment(milliseconds: int | None) -> datetime | None:
+    """The time that `stamp` stored, if one was."""
+    return None if milliseconds is None else time_of(milliseconds)
+
+
+def time_of(milliseconds: int) -> datetime:
     """The time that `stamp` stored."""
-    return None if milliseconds is None else datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)

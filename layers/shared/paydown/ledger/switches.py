@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from paydown.ledger.table import Table
+from paydown.ledger.table import Item, Table
 
 EVERYTHING = "*"
 _PARTITION = "SWITCH"
+_RESUMED = "RESUMED#"
 
 
 @dataclass(frozen=True)
@@ -27,20 +29,47 @@ class Switches:
     def __init__(self, table: Table) -> None:
         self.table = table
 
+    @staticmethod
+    def keys(toil: str) -> list[tuple[str, str]]:
+        """The keys of what governs a toil type, for reading them together with other items."""
+        return [(_PARTITION, EVERYTHING), (_PARTITION, toil), (_PARTITION, f"{_RESUMED}{toil}")]
+
+    @staticmethod
+    def from_items(items: Iterable[Item]) -> list[Stop]:
+        """The switches that are on, among items that were read together."""
+        return [
+            Stop(item["sk"], item["by"], item["at"], item["why"])
+            for item in items
+            if item["pk"] == _PARTITION and not item["sk"].startswith(_RESUMED)
+        ]
+
+    @staticmethod
+    def resumed_in(items: Iterable[Item]) -> datetime | None:
+        """When a person last resumed the toil type, among items that were read together."""
+        for item in items:
+            if item["pk"] == _PARTITION and item["sk"].startswith(_RESUMED):
+                return datetime.fromisoformat(item["at"])
+        return None
+
     def stops(self, toil: str) -> list[Stop]:
         """The switches that stop this toil type now."""
-        items = self.table.get_all([(_PARTITION, EVERYTHING), (_PARTITION, toil)])
-        return [Stop(item["sk"], item["by"], item["at"], item["why"]) for item in items]
+        return self.from_items(self.table.get_all(self.keys(toil)[:2]))
+
+    def resumed_at(self, toil: str) -> datetime | None:
+        """When a person last resumed this toil type; None if nobody ever did."""
+        return self.resumed_in(self.table.get_all(self.keys(toil)[2:]))
 
     def all(self) -> list[Stop]:
         """Every switch that is on."""
-        return [Stop(item["sk"], item["by"], item["at"], item["why"]) for item in self.table.query(_PARTITION)]
+        return self.from_items(self.table.query(_PARTITION))
 
     def stop(self, scope: str, by: str, why: str, now: datetime) -> None:
         """Switch a toil type, or everything (`*`), off."""
         item = {"pk": _PARTITION, "sk": scope, "by": by, "at": now.isoformat(timespec="seconds"), "why": why}
         self.table.transact([self.table.put(item)])
 
-    def resume(self, scope: str) -> None:
-        """Take one switch back; another one may still stop the same toil type."""
-        self.table.transact([self.table.delete(_PARTITION, scope)])
+    def resume(self, scope: str, by: str, why: str, now: datetime) -> None:
+        """Take one switch back, and end a suspension; another switch may still stop the same toil type."""
+        at = now.isoformat(timespec="seconds")
+        resumed = {"pk": _PARTITION, "sk": f"{_RESUMED}{scope}", "by": by, "at": at, "why": why}
+        self.table.transact([self.table.delete(_PARTITION, scope), self.table.put(resumed)])

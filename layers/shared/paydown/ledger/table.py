@@ -7,6 +7,7 @@ harmless, where a plain conditional write that is repeated after a lost answer f
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -61,12 +62,17 @@ class Table:
         return [plain(item) for item in answer["Responses"].get(self.name, [])]
 
     def query(
-        self, pk: str, prefix: str = "", *, newest_first: bool = False, limit: int | None = None
+        self, pk: str, prefix: str = "", *, since: str = "", newest_first: bool = False, limit: int | None = None
     ) -> Iterator[Item]:
-        """The items of a partition whose sort key starts with `prefix`, read consistently, page by page."""
+        """The items of a partition, read consistently, page by page.
+
+        Those whose sort key starts with `prefix`, or those from `since` on.
+        """
         condition, values = "pk = :pk", {":pk": pk}
         if prefix:
             condition, values = "pk = :pk AND begins_with(sk, :prefix)", {":pk": pk, ":prefix": prefix}
+        elif since:
+            condition, values = "pk = :pk AND sk >= :since", {":pk": pk, ":since": since}
         yield from self._pages(
             limit,
             KeyConditionExpression=condition,
@@ -112,6 +118,17 @@ class Table:
             if "LastEvaluatedKey" not in answer or left == 0:
                 return
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def add(self, pk: str, sk: str, name: str, amount: int, *, expires: int) -> None:
+        """Add to a number of an item, which may be missing. Done twice if an answer is lost: for statistics."""
+        with _Translated():
+            self._client.update_item(
+                TableName=self.name,
+                Key=self._item({"pk": pk, "sk": sk}),
+                UpdateExpression="ADD #name :amount SET #expires = :expires",
+                ExpressionAttributeNames={"#name": name, "#expires": "expires"},
+                ExpressionAttributeValues=self._item({":amount": amount, ":expires": expires}),
+            )
 
     def put(self, item: Item, condition: str | None = None, **values: Any) -> Write:
         """A write for `transact`: put the item if the condition holds."""
@@ -170,8 +187,7 @@ class Table:
 
 
 def _names_in(expression: str) -> list[str]:
-    words = expression.replace(",", " ").replace("(", " ").replace(")", " ").replace("=", " ").split()
-    return [word for word in words if word.startswith("#")]
+    return re.findall(r"#\w+", expression)
 
 
 def encode(value: Any) -> dict[str, Any]:

@@ -10,10 +10,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from paydown.errors import PermanentError
 from paydown.events import Event
 from paydown.inventory import Inventory, Target
-from paydown.plan import Action, Applied, Draft, NotYet, Record, Seen
+from paydown.plan import Action, Applied, Draft, Healer, Moot, NotYet, Overridden, Population, Record, Seen, Undone
 from paydown.policy import Policy
 
 T = TypeVar("T", bound=Target)
@@ -121,8 +120,23 @@ class Toil(ABC, Generic[T]):
         """Which targets of the inventory is this event about? No network: event and inventory say it all."""
 
     @abstractmethod
-    def plan(self, target: T) -> Draft | NotYet:
-        """What would set it right? Reads only. `NotYet` when it is too early to tell: the run is deferred."""
+    def plan(self, target: T) -> Draft | NotYet | Overridden:
+        """What would set it right? Reads only.
+
+        `NotYet` when it is too early to tell: the run is deferred. `Overridden` when a person undid or stopped
+        something on purpose: the run ends, and the target is left alone.
+        """
+
+    @abstractmethod
+    def population(self, target: T) -> Population | None:
+        """The pool that this harms while it acts on the target, as it is now; None if it can harm none. Reads only.
+
+        What cannot be read raises: without a population nothing acts.
+        """
+
+    def healer(self, target: T) -> Healer | None:
+        """The native healer that may be at work on the target now; it is given its time. Reads only."""
+        return None
 
     @abstractmethod
     def apply(self, action: Any, target: T) -> Applied:
@@ -144,6 +158,9 @@ class Toil(ABC, Generic[T]):
     def verify(self, target: T, record: Record) -> Seen:
         """Read the world again, and say whether it is as it should be."""
 
-    def undo(self, action: Any, target: T) -> None:
-        """Take back an action whose hazard is `reversible`. Raises PermanentError for one that cannot be taken back."""
-        raise PermanentError(f"{action.verb()} on {target.ref} cannot be undone")
+    def undo(self, action: Any, target: T) -> Undone:
+        """Take back an action whose hazard is `reversible`, if that is safe now; `Moot` says why it was left.
+
+        One call, at most 30 s, convergent, like `apply`.
+        """
+        return Moot(f"{action.verb()} cannot be taken back")

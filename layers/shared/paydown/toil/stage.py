@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from paydown.errors import PermanentError, RetryableError
-from paydown.plan import Action, Applied, Done, Moot, NotYet, Step, StepState
+from paydown.plan import Action, Applied, Done, Moot, NotYet, Overridden, Step, StepState
 from paydown.toil.contract import ACTION_SECONDS, Toil
 
 
@@ -31,6 +31,7 @@ class StageResult:
     waits: list[NotYet] = field(default_factory=list)
     retries: list[RetryableError] = field(default_factory=list)
     failures: list[Step] = field(default_factory=list)
+    overridden: str = ""
     stops: Sequence[str] = ()
     out_of_time: bool = False
     bug: Exception | None = None
@@ -100,7 +101,8 @@ class StageWorker:
 
     @staticmethod
     def _interrupted(result: StageResult) -> bool:
-        return bool(result.stops or result.out_of_time or result.retries or result.failures or result.bug)
+        ended = result.failures or result.overridden or result.bug
+        return bool(result.stops or result.out_of_time or result.retries or ended)
 
     def _call(self, actions: Sequence[Action]) -> Sequence[Applied]:
         # Again, in the thread: the machine may have been frozen since the main thread looked.
@@ -144,6 +146,9 @@ class StageWorker:
                 return replace(step, state=StepState.DONE, why=f"before an interruption ({why})")
             case Moot(why=why):
                 result.progress = True
+                return replace(step, state=StepState.MOOT, why=why)
+            case Overridden(why=why):
+                result.overridden = why
                 return replace(step, state=StepState.MOOT, why=why)
             case NotYet(why=why):
                 result.waits.append(applied)

@@ -15,85 +15,54 @@ over.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any
 
 from paydown.errors import PermanentError, RetryableError
 from paydown.guardrails import (
     RECHECK,
     Decision,
+    Ending,
+    Facts,
+    Tally,
     Verdict,
     approved_part,
+    crowding,
     effective_mode,
     evaluate,
+    recurs,
+    toil_scope,
 )
-from paydown.ledger import Busy, Joined, Ledger, Outcome, Reason, Run, Status
-from paydown.plan import NotYet, Plan, Record, Step, StepState, Unverified, Verified
-from paydown.policy import Mode, ToilPolicy
-from paydown.toil.contract import Toil
-from paydown.toil.lookout import Lookout
+from paydown.ledger import Busy, Crowded, Joined, Outcome, Reason, Run, Status
+from paydown.plan import NotYet, Overridden, Plan, Record, Step, StepState, Unverified, Verified, left_behind
+from paydown.policy import Mode
+from paydown.toil.moves import Moves
 from paydown.toil.stage import StageResult, StageWorker
+from paydown.toil.undoing import Undoing
 
-SHORTEST_WAIT = timedelta(seconds=1)
-"""Nothing is looked at more often than this, whatever a toil type asks for."""
-SHORT_WAIT = timedelta(seconds=12)
-"""Waits up to this long are slept through in the worker; longer ones set `due` and give the worker free."""
 CRASHES = 5
 """A run whose workers died this often in a row, writing nothing, fails."""
 REPLANS = 3
 """How often a worker plans again because an event joined while it was planning."""
+ADMISSIONS = 10
+"""How often a worker asks to be let in because others were let in meanwhile."""
 
 
-@dataclass
-class Work:
-    """A run in the hands of its only worker. `proceed` takes it as far as it goes now.
-
-    `joins` is known for a run that was created a moment ago (0): it need not be read before the first look.
-    """
-
-    ledger: Ledger
-    run: Run
-    toil: Toil[Any]
-    policy: ToilPolicy
-    policy_version: int
-    observing: bool
-    now: Callable[[], datetime]
-    deadline: datetime
-    joins: int | None = None
-    sleep: Callable[[float], None] = time.sleep
-    progress: bool = field(default=False, init=False)
-
-    @cached_property
-    def lookout(self) -> Lookout:
-        """What the guards need to know."""
-        return Lookout(self.ledger, self.toil)
+class Work(Moves):
+    """`proceed` takes a run as far as it goes now."""
 
     def proceed(self) -> Run:
         """Work until the run ends, waits or runs out of time. Raises Lost when another worker has it."""
         try:
             if self.run.takes > CRASHES:
-                return self._end(Outcome.FAILED, Reason("crashed", f"{self.run.takes - 1} workers died over it"))
+                return self.end(Outcome.FAILED, Reason("crashed", f"{self.run.takes - 1} workers died over it"))
             while not self.run.ended and self._go_on():
                 pass
         except RetryableError as error:
             self.retry(Reason("retry", str(error)), error.delay)
         except PermanentError as error:
-            self._end(Outcome.FAILED, Reason("permanent", str(error)))
-        return self.run
-
-    def retry(self, reason: Reason, delay: float) -> Run:
-        """Continue after `delay` seconds, doubled with each attempt in a row, at most `max_attempts` times."""
-        attempts = 1 if self.progress else self.run.attempts + 1
-        if attempts > self.policy.max_attempts:
-            return self._end(
-                Outcome.FAILED, Reason("attempts_exhausted", f"after {attempts - 1} attempts: {reason.text}")
-            )
-        due = self.now() + timedelta(seconds=min(900.0, delay * 2 ** (attempts - 1)))
-        self.run = self.ledger.runs.keep(self.run, self.now(), due=due, attempts=attempts, reasons=(reason,))
+            self.end(Outcome.FAILED, Reason("permanent", str(error)))
         return self.run
 
     def _go_on(self) -> bool:
@@ -117,77 +86,143 @@ class Work:
         if decision is not None and decision.plan_number == self.run.plan_number:
             if decision.approved:
                 return True
-            self._end(Outcome.REJECTED, Reason("rejected", f"by {decision.by}: {decision.why}".rstrip(": ")))
-            return False
-        expires = self._since() + timedelta(seconds=self.policy.hold_seconds)
+            return self.end_now(Outcome.REJECTED, Reason("rejected", f"by {decision.by}: {decision.why}".rstrip(": ")))
+        expires = self.since() + timedelta(seconds=self.policy.hold_seconds)
         if self.now() >= expires:
-            self._end(Outcome.REJECTED, Reason("approval_expired", "nobody decided in time"))
-        else:
-            self._keep(due=expires)
+            return self.end_now(Outcome.REJECTED, Reason("approval_expired", "nobody decided in time"))
+        self.keep(due=expires)
         return False
 
     def _consider(self) -> bool:
         """Plan, and let the guardrails decide."""
         if self.run.status is Status.DEFERRED and (stops := self.lookout.stops()):
-            return self._defer(self.now() + RECHECK, [Reason("stopped", stop) for stop in stops])
-        target = self.toil.inventory.find(self.run.ref)
-        if target is None or target.uid != self.run.target:
-            return self._end_now(Outcome.REFUSED, Reason("not_in_inventory", f"{self.run.ref} is not in the inventory"))
+            return self.defer(self.now() + RECHECK, [Reason("stopped", stop) for stop in stops])
+        target = self._target()
+        if target is None:
+            return self.end_now(Outcome.REFUSED, Reason("not_in_inventory", f"{self.run.ref} is not in the inventory"))
         for _ in range(REPLANS):
             try:
                 return self._plan(target)
             except Joined:
                 continue
-        return self._defer(self.now() + timedelta(seconds=5), [Reason("joined", "events keep coming for this target")])
+        return self.defer(self.now() + timedelta(seconds=5), [Reason("joined", "events keep coming for this target")])
+
+    def _target(self) -> Any:
+        """The target, if it is still the one that the run is about."""
+        target = self.toil.inventory.find(self.run.ref)
+        return target if target is not None and target.uid == self.run.target else None
 
     def _plan(self, target: Any) -> bool:
         joins = self.ledger.runs.joins(self.run) if self.joins is None else self.joins
         self.joins = None
         draft = self.toil.plan(target)
         if isinstance(draft, NotYet):
-            return self._defer(draft.until, [Reason("not_yet", draft.why)])
+            return self.defer(draft.until, [Reason("not_yet", draft.why)])
+        if isinstance(draft, Overridden):
+            return self._stand_back(draft.why)
         if not draft.stages:
             if self.run.executed:
                 return self._begin_verifying()
             reason = Reason("nothing_to_do", draft.why)
-            return self._end_now(Outcome.SKIPPED, reason, joins=joins, evidence=dict(draft.before))
+            return self.end_now(Outcome.SKIPPED, reason, joins=joins, evidence=dict(draft.before))
         plan = Plan.from_draft(draft)
-        facts = self.lookout.facts(self.run, target, self.now())
+        population, healer = self.toil.population(target), self.toil.healer(target)
+        for _ in range(ADMISSIONS):
+            facts = self.lookout.facts(self.run, target, self.now(), population, healer)
+            try:
+                return self._judge(plan, facts, joins)
+            except Crowded:
+                continue
+        return self.defer(self.now() + timedelta(seconds=5), [Reason("contended", "many runs begin at this moment")])
+
+    def _judge(self, plan: Plan, facts: Facts, joins: int) -> bool:
+        """Let the guards decide on a plan, and do what they say. Raises Crowded if their facts are out of date."""
         mode = effective_mode(self.policy, facts.labels, self.observing)
-        verdict = evaluate(plan, facts, self.policy, self.now())
+        verdict = self._verdict(plan, facts)
         if mode is Mode.OBSERVE:
             changes = self._planned(plan, mode)
-            return self._end_now(Outcome.OBSERVED, *_reasons(verdict), joins=joins, **changes)
+            return self.end_now(Outcome.OBSERVED, *_reasons(verdict), joins=joins, **changes)
         remainder = False
         if verdict.decision is Decision.HOLD and (part := approved_part(plan, facts, self.policy)).actions:
             plan, remainder = part, True
-            verdict = evaluate(plan, facts, self.policy, self.now())
+            verdict = self._verdict(plan, facts)
         changes = self._planned(plan, mode)
         match verdict.decision:
             case Decision.REFUSE:
-                return self._end_now(Outcome.REFUSED, *_reasons(verdict), joins=joins, **changes)
+                return self.end_now(Outcome.REFUSED, *_reasons(verdict), joins=joins, **changes)
             case Decision.HOLD:
-                return self._hold(_reasons(verdict), **changes)
+                return self.hold(_reasons(verdict), **changes)
             case Decision.DEFER:
                 until = verdict.until or self.now() + RECHECK
-                return self._defer(until, _reasons(verdict), **changes)
-        return self._admit(joins, remainder, changes)
+                return self.defer(until, _reasons(verdict), **changes)
+        return self._admit(facts, joins, remainder, changes)
 
-    def _admit(self, joins: int, remainder: bool, changes: dict[str, Any]) -> bool:
+    def _verdict(self, plan: Plan, facts: Facts) -> Verdict:
+        document = self.document.document
+        freezes = document.freezes_of(self.toil.name)
+        return evaluate(plan, facts, self.policy, self.now(), total=document.budget, freezes=freezes)
+
+    def _admit(self, facts: Facts, joins: int, remainder: bool, changes: dict[str, Any]) -> bool:
+        now = self.now()
+        again = recurs(facts, self.policy, now) if not self.run.paid else None
         changes |= {
             "executed": (*self.run.executed, changes["plan_number"]),
             "remainder": remainder,
-            "applied_at": self.now(),
+            "applied_at": now,
             "attempts": 0,
             "since": None,
+            "reasons": self._recurred(facts, again),
+            "booked": {"recurred": 1} if again else None,
         }
+        tallies = self._entered(facts, now, recurred=again is not None)
         try:
             self.run = self.ledger.runs.admit(
-                self.run, self.now(), joins, self._lease_end(), due=self.deadline, **changes
+                self.run, now, joins, self.lease_end(), tallies, due=self.deadline, **changes
             )
         except Busy as busy:
-            return self._defer(min(busy.until, self.now() + RECHECK), [Reason("target_busy", str(busy))])
+            return self.defer(min(busy.until, self.now() + RECHECK), [Reason("target_busy", str(busy))])
         return True
+
+    def _recurred(self, facts: Facts, again: Ending | None) -> tuple[Reason, ...]:
+        """What to say when a fault came back: which run had verified it, and whether the toil type is now suspended."""
+        if again is None:
+            return ()
+        said = [Reason("recurred", f"the same fault came back: run {again.run} was verified at {again.at:%H:%M}Z")]
+        limit, since = self.policy.recurrence, self.now()
+        earlier = [
+            one
+            for one in facts.toil.recurred
+            if one > since - timedelta(seconds=limit.suspend_window_seconds)
+            and (facts.resumed_at is None or one > facts.resumed_at)
+        ]
+        if len(earlier) + 1 >= limit.suspend_after:
+            text = f"faults came back {len(earlier) + 1} times: {self.toil.name} does nothing more until it is resumed"
+            said.append(Reason("suspended", text))
+        return tuple(said)
+
+    def _entered(self, facts: Facts, now: datetime, *, recurred: bool = False) -> list[Tally]:
+        """The tallies with this run in them."""
+        document = self.document.document
+        budget = max(self.policy.budget.window_seconds, document.budget.window_seconds)
+        rules = self.policy.recurrence
+        memory = max(self.policy.escalation.window_seconds, rules.window_seconds, rules.suspend_window_seconds)
+        counted = [facts.everything, facts.toil, facts.on_target, *([facts.pool] if facts.pool else [])]
+        entered = [
+            tally.entered(
+                self.run.id,
+                self.run.target,
+                now,
+                self.lease_end(),
+                budget=timedelta(seconds=budget),
+                memory=timedelta(seconds=memory),
+                pays=not self.run.paid,
+            )
+            for tally in counted
+        ]
+        if not recurred:
+            return entered
+        mine = toil_scope(self.run.toil)
+        return [tally.recurring(now) if tally.scope == mine else tally for tally in entered]
 
     def _planned(self, plan: Plan, mode: Mode) -> dict[str, Any]:
         """Write the plan down, unless it is the one already written and not begun, and say what changes in the run."""
@@ -202,30 +237,36 @@ class Work:
             "actions": len(plan.actions),
             "before": dict(plan.before),
             "mode": mode.value,
-            "policy_version": self.policy_version,
+            "policy_version": self.document.number,
         }
+
+    def _stand_back(self, why: str) -> bool:
+        """A person has taken over: nothing more is done here for a while."""
+        return self.end_now(Outcome.REFUSED, Reason("overridden", why), overridden=why)
 
     # -- apply --------------------------------------------------------------------------------------------------------
 
     def _apply(self) -> bool:
-        target = self.toil.inventory.find(self.run.ref)
-        if target is None or target.uid != self.run.target:
-            return self._end_now(
+        target = self._target()
+        if target is None:
+            return self.end_now(
                 Outcome.FAILED, Reason("not_in_inventory", f"{self.run.ref} left the inventory meanwhile")
             )
         if effective_mode(self.policy, target.labels, self.observing) is Mode.OBSERVE:
-            return self._defer(self.now() + RECHECK, [Reason("observe", "the mode is observe now")])
-        try:
-            self.run = self.ledger.runs.renew(self.run, self.now(), self._lease_end())
-        except Busy as busy:
-            self._keep(due=self.now() + RECHECK, reasons=(Reason("target_busy", str(busy)),))
+            return self.defer(self.now() + RECHECK, [Reason("observe", "the mode is observe now")])
+        if waits := self._lost_place(target):
+            self.keep(due=self.now() + RECHECK, reasons=waits)
             return False
         number = self.run.executed[-1]
         steps = self.ledger.journal.read(self.run, number, self.lookout.verbs)
         unknown = [step for step in steps if step.state is StepState.STARTED and not step.action.repeatable]
         if unknown:
             text = ", ".join(f"{step.action.verb()} {step.action.object}" for step in unknown)
-            return self._hold([Reason("unknown_result", f"nobody knows whether this happened: {text}")])
+            reason = Reason("unknown_result", f"nobody knows whether this happened: {text}")
+            return self.hold([reason], **self._asked_again(steps))
+        if failed := [step for step in steps if step.state is StepState.FAILED]:
+            # The worker that wrote it died before it could end the run.
+            return self._failed(failed)
         worker = StageWorker(
             self.toil,
             target,
@@ -242,11 +283,50 @@ class Work:
                 return False
         if self.run.remainder:
             # What was approved is done; the rest is planned afresh, and held with the difference.
-            self._move(
+            self.move(
                 Status.DEFERRED, self.deadline, [Reason("remainder", "planning what was not approved")], remainder=False
             )
             return True
         return self._begin_verifying()
+
+    def _asked_again(self, steps: Sequence[Step]) -> dict[str, Any]:
+        """What has not ended of a plan, written down as a plan of its own: an earlier approval does not decide on it."""
+        left = [step for step in steps if not step.state.ended]
+        stages = [tuple(step.action for step in left if step.stage == stage) for stage in sorted({step.stage for step in left})]
+        plan = Plan(tuple(stages), self.run.before)
+        number = self.run.plan_number + 1
+        self.ledger.journal.write_plan(self.run, number, plan, self.now())
+        return {
+            "plan_number": number,
+            "fingerprint": plan.fingerprint,
+            "hazard": plan.hazard.value,
+            "actions": len(plan.actions),
+        }
+
+    def _lost_place(self, target: Any) -> tuple[Reason, ...]:
+        """Why the run has to wait, if it lost its lease or its places while nobody looked at it; else renews them."""
+        runs = self.ledger.runs
+        for _ in range(ADMISSIONS):
+            try:
+                self.run = runs.renew(self.run, self.now(), self.lease_end())
+            except Busy as busy:
+                return (Reason("target_busy", str(busy)),)
+            except Crowded:
+                population = self.toil.population(target)
+                facts = self.lookout.facts(self.run, target, self.now(), population, None)
+                document = self.document.document
+                full = [] if facts.undoing else list(crowding(facts, self.policy, document.budget, self.now()))
+                if full:
+                    return tuple(Reason(finding.code, finding.text) for finding in full)
+                try:
+                    entered = self._entered(facts, self.now())
+                    self.run = runs.renew(self.run, self.now(), self.lease_end(), entered)
+                except Busy as busy:
+                    return (Reason("target_busy", str(busy)),)
+                except Crowded:
+                    continue
+            return ()
+        return (Reason("contended", "many runs begin at this moment"),)
 
     def _carry_out(self, worker: StageWorker, steps: Sequence[Step]) -> bool:
         """One stage, over its short waits; True when it has ended and the next may begin."""
@@ -261,7 +341,7 @@ class Work:
                 return True
             steps = list(result.steps.values())
             until = min(wait.until for wait in result.waits)
-            if not self._wait(Status.WAITING, until, result.waits[0].why):
+            if not self.wait(Status.WAITING, until, result.waits[0].why):
                 return False
 
     def _fine(self, result: StageResult) -> bool:
@@ -269,108 +349,50 @@ class Work:
         if result.bug is not None:
             raise result.bug
         if result.failures:
-            self._end(Outcome.FAILED, *(Reason("permanent", step.why) for step in result.failures[:5]))
-            return False
+            return self._failed(result.failures)
+        if result.overridden:
+            return self._stand_back(result.overridden)
         if result.retries:
             raise max(result.retries, key=lambda error: error.delay)
         if result.stops:
-            self._defer(self.now() + RECHECK, [Reason("stopped", stop) for stop in result.stops])
-            return False
+            left = left_behind(self.executed_steps())
+            names = [f"{step.action.verb()} {step.action.object}" for step in left]
+            evidence = {"left": names} if names and not isinstance(self.toil, Undoing) else {}
+            return self.defer(
+                self.now() + RECHECK, [Reason("stopped", stop) for stop in result.stops], evidence=evidence
+            )
         if result.out_of_time:
-            self._keep(due=self.now())
+            self.keep(due=self.now())
             return False
         return True
+
+    def _failed(self, steps: Sequence[Step]) -> bool:
+        return self.end_now(Outcome.FAILED, *(Reason("permanent", step.why) for step in steps[:5]))
 
     # -- verify -------------------------------------------------------------------------------------------------------
 
     def _begin_verifying(self) -> bool:
-        self._move(Status.VERIFYING, self.deadline, since=None)
+        self.move(Status.VERIFYING, self.deadline, since=None)
         return True
 
     def _verify(self) -> bool:
-        target = self.toil.inventory.find(self.run.ref)
-        if target is None or target.uid != self.run.target:
-            return self._end_now(
+        target = self._target()
+        if target is None:
+            return self.end_now(
                 Outcome.UNVERIFIED, Reason("not_in_inventory", f"{self.run.ref} left the inventory meanwhile")
             )
-        read = self.ledger.journal.read
-        steps = [step for number in self.run.executed for step in read(self.run, number, self.lookout.verbs)]
-        record = Record(self.run.before, steps, self.run.applied_at or self.run.created)
+        record = Record(self.run.before, self.executed_steps(), self.run.applied_at or self.run.created)
         seen = self.toil.verify(target, record)
         match seen:
             case Verified():
                 booked = {"runs": 1, "minutes": self.policy.minutes_saved, **seen.saved}
-                self._end(Outcome.VERIFIED, evidence=dict(seen.evidence), booked=booked)
+                if isinstance(self.toil, Undoing):
+                    booked = {"undone": 1}
+                self.end(Outcome.VERIFIED, evidence=dict(seen.evidence), booked=booked)
             case Unverified():
-                self._end(Outcome.UNVERIFIED, Reason("unverified", seen.why), evidence=dict(seen.evidence))
+                self.end(Outcome.UNVERIFIED, Reason("unverified", seen.why), evidence=dict(seen.evidence))
             case NotYet():
-                return self._wait(Status.VERIFYING, seen.until, seen.why)
-        return False
-
-    # -- waiting, and the writes --------------------------------------------------------------------------------------
-
-    def _wait(self, status: Status, until: datetime, why: str) -> bool:
-        """Wait for the world: here if it is short (True: go on), else by `due`; too long in all is an end."""
-        now = self.now()
-        since = self.run.since or now
-        if now - since >= timedelta(seconds=self.policy.wait_seconds):
-            outcome = Outcome.UNVERIFIED if status is Status.VERIFYING else Outcome.FAILED
-            self._end(outcome, Reason("waited_too_long", f"for {(now - since).total_seconds():.0f} s: {why}"))
-            return False
-        until = max(min(until, since + timedelta(seconds=self.policy.wait_seconds)), now + SHORTEST_WAIT)
-        reason = Reason("not_yet", why)
-        short = until - now <= SHORT_WAIT and until + SHORT_WAIT <= self.deadline
-        due = self.deadline if short else until
-        if self.run.status is not status:
-            self._move(status, due, [reason], since=since)
-        elif not short or self.run.since is None:
-            self._keep(due=due, since=since, reasons=(reason,))
-        if short:
-            self.sleep(max(0.0, (until - self.now()).total_seconds()))
-        return short
-
-    def _defer(self, until: datetime, reasons: Sequence[Reason], **changes: Any) -> bool:
-        """Put the run off; after `defer_seconds` of it in a row it is refused."""
-        now = self.now()
-        since = self._since() if self.run.status is Status.DEFERRED else now
-        if now - since >= timedelta(seconds=self.policy.defer_seconds):
-            return self._end_now(
-                Outcome.REFUSED, Reason("deferred_too_long", f"since {since:%Y-%m-%d %H:%M}Z"), *reasons
-            )
-        due = max(min(until, since + timedelta(seconds=self.policy.defer_seconds)), now + timedelta(seconds=1))
-        if self.run.status is Status.DEFERRED and tuple(reasons) == self.run.reasons:
-            self._keep(due=due, **changes)
-        else:
-            self._move(Status.DEFERRED, due, reasons, since=since, **changes)
-        return False
-
-    def _hold(self, reasons: Sequence[Reason], **changes: Any) -> bool:
-        now = self.now()
-        self._move(Status.HELD, now + timedelta(seconds=self.policy.hold_seconds), reasons, since=now, **changes)
-        return False
-
-    def _since(self) -> datetime:
-        return self.run.since or self.run.updated or self.run.created
-
-    def _lease_end(self) -> datetime:
-        return self.deadline + timedelta(seconds=self.policy.lease_seconds)
-
-    def _keep(self, **changes: Any) -> None:
-        if self.progress:
-            changes.setdefault("attempts", 0)
-        self.run = self.ledger.runs.keep(self.run, self.now(), **changes)
-
-    def _move(self, status: Status, due: datetime, reasons: Sequence[Reason] = (), **changes: Any) -> None:
-        if self.progress:
-            changes.setdefault("attempts", 0)
-        self.run = self.ledger.runs.move(self.run, status, self.now(), due, reasons, **changes)
-
-    def _end(self, outcome: Outcome, *reasons: Reason, **changes: Any) -> Run:
-        self.run = self.ledger.runs.end(self.run, outcome, self.now(), reasons, **changes)
-        return self.run
-
-    def _end_now(self, outcome: Outcome, *reasons: Reason, **changes: Any) -> bool:
-        self._end(outcome, *reasons, **changes)
+                return self.wait(Status.VERIFYING, seen.until, seen.why)
         return False
 
 

@@ -16,11 +16,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from paydown.errors import InvalidEvent, PaydownError, RetryableError
-from paydown.events import EVENTS, Event
+from paydown.events import EVENTS, Event, UndoRequested
 from paydown.inventory import Inventory, Target
 from paydown.ledger import Ledger, Lost, NoDocument, Outcome, Reason, Run, Version, run_id
 from paydown.policy import Policy, ToilPolicy
 from paydown.toil.contract import Scene, Toil
+from paydown.toil.undoing import Undoing
 from paydown.toil.work import Work
 
 COMMAND_VERSION = 1
@@ -105,9 +106,16 @@ class Worker:
 
     def _look(self, event: Event, target: Target) -> Run:
         """Begin the run of an event and a target, unless it is a repeat or joins another, and work on it."""
-        cool_down = timedelta(seconds=self._policy[1].cool_down_seconds)
+        policy = self._policy[1]
         created = self.ledger.runs.create(
-            self.toil.name, target.uid, target.ref, event, self.now(), self.deadline, cool_down
+            self.toil.name,
+            target.uid,
+            target.ref,
+            event,
+            self.now(),
+            self.deadline,
+            timedelta(seconds=policy.cool_down_seconds),
+            policy.storm.bucket_seconds,
         )
         return self._advance(created.run, joins=0) if created.new else created.run
 
@@ -115,12 +123,12 @@ class Worker:
         version, policy = self._policy
         self.ledger.runs.retention = self.ledger.journal.retention = timedelta(days=version.document.retention_days)
         try:
-            toil = self.toil(self._scene(run, version.document, policy))
+            toil = self._toil(run, version.document, policy)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             reason = Reason("invalid_settings", f"toils.{self.toil.name}.settings: {faults}")
             return self.ledger.runs.end(run, Outcome.REFUSED, self.now(), [reason])
-        work = Work(self.ledger, run, toil, policy, version.number, self.observing, self.now, self.deadline, joins)
+        work = Work(self.ledger, run, toil, version, self.observing, self.now, self.deadline, joins)
         try:
             return work.proceed()
         except Lost:
@@ -131,8 +139,13 @@ class Worker:
             self.report(run.id, error)
             return work.retry(Reason("error", f"{type(error).__name__} in {self.toil.name}"), 30)
 
+    def _toil(self, run: Run, policy: Policy, mine: ToilPolicy) -> Toil[Any]:
+        toil = self.toil(self._scene(run, policy, mine))
+        return Undoing(toil, self.ledger) if run.event_type == UndoRequested.detail_type() else toil
+
     def _scene(self, run: Run, policy: Policy, mine: ToilPolicy) -> Scene:
-        kind: type[Event] = EVENTS.get(run.event_type, Event)
+        undoing = run.event_type == UndoRequested.detail_type()
+        kind: type[Event] = UndoRequested if undoing else EVENTS.get(run.event_type, Event)
         return Scene(
             run_id=run.id,
             event=kind.model_validate(run.event),
@@ -155,15 +168,16 @@ class Worker:
     @cached_property
     def _policy(self) -> tuple[Version[Policy], ToilPolicy]:
         """The policy in force, and this toil type's part of it. Nothing happens without one."""
-        try:
-            version = self.ledger.policy.current()
-        except NoDocument as error:
-            raise RetryableError(str(error)) from None
-        return version, version.document.toils.get(self.toil.name, ToilPolicy())
+        version = self._documents[0]
+        return version, version.document.toil(self.toil.name)
 
     @cached_property
     def _inventory(self) -> Inventory:
+        return self._documents[1].document
+
+    @cached_property
+    def _documents(self) -> tuple[Version[Policy], Version[Inventory]]:
         try:
-            return self.ledger.inventory.current().document
+            return self.ledger.documents()
         except NoDocument as error:
             raise RetryableError(str(error)) from None
