@@ -15,7 +15,20 @@ from pydantic import Field
 from paydown.clients.docker import DockerHost, Fate, Image, Listing, Removal, open_host
 from paydown.events import DiskPressure, Event, ImagePushed, Sweep
 from paydown.inventory import Host, Inventory
-from paydown.plan import Action, Applied, Done, Draft, Hazard, Moot, NotYet, Record, Seen, Unverified, Verified
+from paydown.plan import (
+    Action,
+    Applied,
+    Done,
+    Draft,
+    Hazard,
+    Moot,
+    NotYet,
+    Population,
+    Record,
+    Seen,
+    Unverified,
+    Verified,
+)
 from paydown.toil import Toil, ToilSettings, handler_for
 
 BATCH = 50
@@ -95,6 +108,10 @@ class CleanDanglingImages(Toil[Host]):
             left=len(old) - len(chosen),
             free_bytes=listing.free,
         )
+
+    def population(self, target: Host) -> Population | None:
+        """None: it takes no host out of service, and removes nothing that a container uses."""
+        return None
 
     def apply(self, action: RemoveImage, target: Host) -> Applied:
         """Remove one image."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from paydown.clients.kube import NodeState, Owner, Pod
 from paydown.plan import Action, Hazard
@@ -31,7 +32,10 @@ class Cordon(Action):
 
 
 class EvictPod(Action):
-    """Evict one pod through the Eviction API, as its budgets allow."""
+    """Evict one pod through the Eviction API, as its budgets allow.
+
+    `signed` is the signature of our cordon under which it is done; empty when the cordon is somebody else's.
+    """
 
     hazard: Hazard = Hazard.DISRUPTIVE
     namespace: str
@@ -39,9 +43,12 @@ class EvictPod(Action):
     uid: str
     node_uid: str
     owner: Owner | None = None
+    signed: str = ""
 
     @classmethod
-    def of(cls, pod: Pod, node: NodeState, hazard: Hazard = Hazard.DISRUPTIVE, note: str = "") -> EvictPod:
+    def of(
+        cls, pod: Pod, node: NodeState, hazard: Hazard = Hazard.DISRUPTIVE, note: str = "", signed: str = ""
+    ) -> EvictPod:
         """For a pod that runs on the node."""
         return cls(
             object=f"pod/{pod.ref}",
@@ -53,6 +60,7 @@ class EvictPod(Action):
             uid=pod.uid,
             node_uid=node.uid,
             owner=pod.owner,
+            signed=signed,
         )
 
     @property
@@ -64,6 +72,7 @@ class EvictPod(Action):
 class Uncordon(Action):
     """Make the node schedulable again once it is Ready: only if the cordon still bears the signature `signed`."""
 
+    takes_back: ClassVar[str] = Cordon.verb()
     hazard: Hazard = Hazard.REVERSIBLE
     uid: str
     signed: str
@@ -85,8 +94,10 @@ class Choice:
     left_alone: Counter[str] = field(default_factory=Counter)
 
 
-def choose(pods: Iterable[Pod], node: NodeState, *, delete_emptydir_data: bool, force: bool) -> Choice:
-    """Which pods of a node to evict, by kubectl's filters in kubectl's order.
+def choose(
+    pods: Iterable[Pod], node: NodeState, *, delete_emptydir_data: bool, force: bool, signed: str = ""
+) -> Choice:
+    """Which pods of a node to evict, by kubectl's filters in kubectl's order; `signed` as in EvictPod.
 
     Where `kubectl drain` refuses without `--delete-emptydir-data` or `--force`, the eviction is destructive, so that a
     person decides, unless the setting of the same name says that it is fine.
@@ -103,7 +114,7 @@ def choose(pods: Iterable[Pod], node: NodeState, *, delete_emptydir_data: bool, 
         else:
             losses = [] if pod.finished else _losses(pod, delete_emptydir_data=delete_emptydir_data, force=force)
             hazard = Hazard.DESTRUCTIVE if losses else Hazard.DISRUPTIVE
-            choice.evictions.append(EvictPod.of(pod, node, hazard, "; ".join(losses)))
+            choice.evictions.append(EvictPod.of(pod, node, hazard, "; ".join(losses), signed))
     return choice
 
 

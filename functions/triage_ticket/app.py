@@ -16,7 +16,20 @@ from paydown.errors import PermanentError
 from paydown.events import Event, TicketCreated
 from paydown.inventory import Inventory, Ticket
 from paydown.ledger import run_id
-from paydown.plan import Action, Applied, Done, Draft, Hazard, Moot, NotYet, Record, Seen, Unverified, Verified
+from paydown.plan import (
+    Action,
+    Applied,
+    Done,
+    Draft,
+    Hazard,
+    Moot,
+    NotYet,
+    Population,
+    Record,
+    Seen,
+    Unverified,
+    Verified,
+)
 from paydown.tickets import TicketNotFound, open_tracker
 from paydown.toil import Toil, ToilSettings, handler_for
 
@@ -68,6 +81,10 @@ class TriageTicket(Toil[Ticket]):
             return Draft(why=f"the rule {rule.name} matches, but the inventory has not exactly one {found.ref}")
         nudge = Nudge(object=found.ref, precondition=f"{rule.toil} has no run for it", toil=rule.toil, rule=rule.name)
         return Draft.of([nudge], rule=rule.name)
+
+    def population(self, target: Ticket) -> Population | None:
+        """None: it only makes another toil type look, whose own blast radius counts."""
+        return None
 
     def apply(self, action: Nudge, target: Ticket) -> Applied:
         """Send the command. Twice does no harm: the ledger knows a run's event and target."""

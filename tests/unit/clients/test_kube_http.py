@@ -149,6 +149,21 @@ def test_pods_are_read_page_by_page_as_they_are_walked() -> None:
     ]
 
 
+def test_nodes_are_read_in_smaller_pages() -> None:
+    def nodes(names: list[str], more: str = "") -> Response:
+        met = {"resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        items = [{"metadata": {"name": name, "uid": name, **met}} for name in names]
+        return Response(200, json.dumps({"items": items, "metadata": {"continue": more}}).encode())
+
+    server = Server(nodes(["a", "b"], "next"), nodes(["c"]))
+    found = ClusterApi(Http(server, name="prod", identity="reader")).nodes()
+    assert [node.name for node in found] == ["a", "b", "c"]
+    assert [(request.path, request.query) for request in server.requests] == [
+        ("/api/v1/nodes", {"limit": 100}),
+        ("/api/v1/nodes", {"limit": 100, "continue": "next"}),
+    ]
+
+
 def test_a_list_that_expires_in_the_middle_is_read_again_later() -> None:
     api = ClusterApi(http(page(["a"], "next"), status(410, "The provided continue parameter is too old")))
     with pytest.raises(RetryableError, match="expired"):

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from paydown.clients.kube import ClusterApi, NodeState, Owner
+from paydown.clients.kube import OPERATOR, READER, ClusterApi, NodeState, Owner, Right
 from paydown.clients.kube.cluster import _WORKLOADS
 from paydown.clients.kube.http import Http
 from paydown.clients.kube.transport import Request, Response
 
 MANIFESTS = Path(__file__).parents[3] / "deploy" / "kubernetes" / "paydown-rbac.yaml"
-Right = tuple[str, str, str]
+Asked = tuple[str, str, str]
 """API group, resource, verb."""
 
 NODE = {"metadata": {"name": "a", "uid": "n", "resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}}
@@ -25,7 +25,7 @@ PATH = re.compile(r"/(?:api/v1|apis/([a-z]+)/v1)(?:/namespaces/[^/]+)?/([a-z]+)(
 WORKLOAD = {"metadata": {"uid": "o"}, "spec": {}}
 
 
-def right(request: Request) -> Right:
+def right(request: Request) -> Asked:
     """What the API server asks its authoriser for."""
     match = PATH.fullmatch(request.path)
     assert match, request.path
@@ -34,7 +34,7 @@ def right(request: Request) -> Right:
     return group or "", f"{resource}/{sub}" if sub else resource, verb
 
 
-def rights_of(role: str) -> set[Right]:
+def rights_of(role: str) -> set[Asked]:
     [found] = [
         one
         for one in yaml.safe_load_all(MANIFESTS.read_text())
@@ -55,7 +55,8 @@ def asked() -> tuple[ClusterApi, list[Request]]:
 
     def send(request: Request) -> Response:
         requests.append(request)
-        body: Any = NODE if "/nodes/" in request.path else {"items": []} if request.path.endswith("pods") else WORKLOAD
+        lists = {"/api/v1/nodes", "/api/v1/pods", "/api/v1/namespaces/default/pods"}
+        body: Any = {"items": []} if request.path in lists else NODE if "/nodes/" in request.path else WORKLOAD
         return Response(200, json.dumps(body).encode())
 
     return ClusterApi(Http(send, name="demo", identity="reader")), requests
@@ -64,6 +65,7 @@ def asked() -> tuple[ClusterApi, list[Request]]:
 def read(api: ClusterApi) -> NodeState:
     node = api.node("a")
     assert node is not None
+    list(api.nodes())
     list(api.pods(node="a"))
     list(api.pods(namespace="default"))
     for kind in _WORKLOADS:
@@ -79,7 +81,7 @@ def act(api: ClusterApi, node: NodeState) -> None:
 
 def test_every_method_is_tried_here() -> None:
     methods = {name for name in vars(ClusterApi) if not name.startswith("_")}
-    assert methods == {"node", "pods", "wanted", "cordon", "uncordon", "evict"}
+    assert methods == {"node", "nodes", "may", "pods", "wanted", "cordon", "uncordon", "evict"}
 
 
 def test_the_reader_may_read_what_is_read(asked: tuple[ClusterApi, list[Request]]) -> None:
@@ -107,3 +109,35 @@ def test_a_role_is_bound_to_its_own_identity_only(role: str) -> None:
     ]
     subjects = {(one["kind"], one["name"]) for one in binding["subjects"]}
     assert subjects == {("ServiceAccount", role.removeprefix("paydown-")), ("Group", role)}
+
+
+def test_the_rights_that_an_operator_is_told_of_are_those_of_the_roles() -> None:
+    assert {tuple(right) for right in READER} == rights_of("paydown-reader")
+    assert {tuple(right) for right in OPERATOR} == rights_of("paydown-operator")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "answer"),
+    [
+        (201, {"status": {"allowed": True}}, True),
+        (201, {"status": {"allowed": False}}, False),
+        (201, {}, False),
+        (403, {}, None),
+        (404, {}, None),
+    ],
+)
+def test_a_server_is_asked_what_we_may(status: int, body: Any, answer: bool | None) -> None:
+    requests: list[Request] = []
+
+    def send(request: Request) -> Response:
+        requests.append(request)
+        return Response(status, json.dumps(body).encode())
+
+    api = ClusterApi(Http(send, name="demo", identity="reader"))
+    assert api.may(Right("", "pods/eviction", "create")) is answer
+    (request,) = requests
+    assert request.body["spec"]["resourceAttributes"] == {
+        "resource": "pods",
+        "subresource": "eviction",
+        "verb": "create",
+    }

@@ -11,9 +11,9 @@ import pytest
 
 from functions.recover_node.app import RecoverNode, Settings
 from paydown.clients.kube import CORDONED_AT, CORDONED_BY, Blocked, Evicted, Gone, NodeState, Owner, Pod, Refused
-from paydown.events import NodeNotReady
+from paydown.events import Event, NodeNotReady
 from paydown.inventory import Inventory, Node
-from paydown.plan import Applied, Done, Draft, Moot, NotYet, Plan, Record, Seen, Step, StepState
+from paydown.plan import Applied, Done, Draft, Moot, NotYet, Overridden, Plan, Record, Seen, Step, StepState
 from paydown.policy import Policy
 from paydown.toil import Scene
 
@@ -62,7 +62,10 @@ ILL = NodeState(
 
 @dataclass
 class FakeCluster:
-    """`blocked` and `refused` hold what an eviction of a pod (by name) answers; `conflicts` the patches that miss."""
+    """`blocked` and `refused` hold what an eviction of a pod (by name) answers; `conflicts` the patches that miss.
+
+    `state` is worker-1, `others` are the rest of the nodes.
+    """
 
     state: NodeState | None = ILL
     all_pods: list[Pod] = field(default_factory=list)
@@ -73,6 +76,7 @@ class FakeCluster:
     calls: list[str] = field(default_factory=list)
     before_eviction: Callable[[], None] = lambda: None
     manager: str = "paydown"
+    others: list[NodeState] = field(default_factory=list)
 
     def change(self, **values: Any) -> None:
         assert self.state is not None
@@ -80,6 +84,9 @@ class FakeCluster:
 
     def node(self, name: str) -> NodeState | None:
         return self.state if name == "worker-1" else None
+
+    def nodes(self) -> Iterator[NodeState]:
+        return iter([*([] if self.state is None else [self.state]), *self.others])
 
     def pods(self, *, node: str | None = None, namespace: str | None = None) -> Iterator[Pod]:
         return iter([one for one in self.all_pods if node in (None, one.node) and namespace in (None, one.namespace)])
@@ -127,6 +134,7 @@ class Remediation:
     cluster: FakeCluster
     settings: Settings
     run_id: str
+    event: Event = EVENT
     time: datetime = START
     steps: list[Step] = field(default_factory=list)
 
@@ -134,7 +142,7 @@ class Remediation:
     def toil(self) -> RecoverNode:
         scene = Scene(
             run_id=self.run_id,
-            event=EVENT,
+            event=self.event,
             inventory=INVENTORY,
             policy=Policy(),
             settings=self.settings,
@@ -156,16 +164,19 @@ class Remediation:
         return draft
 
     def apply(self) -> list[Applied]:
-        """Plan and apply each action once; a step that cannot be done yet stays planned."""
+        """Plan and apply each action once; a step that cannot be done yet stays planned, an override ends it all."""
         plan = Plan.from_draft(self.draft())
         results: list[Applied] = []
         for number, stage in enumerate(plan.stages):
             for action in stage:
                 result = self.toil.apply(action, self.target)
                 results.append(result)
-                state = {Done: StepState.DONE, Moot: StepState.MOOT, NotYet: StepState.PLANNED}[type(result)]
+                states = {Done: StepState.DONE, Moot: StepState.MOOT, NotYet: StepState.PLANNED}
+                state = states.get(type(result), StepState.MOOT)
                 why = "" if isinstance(result, Done) else result.why
                 self.steps.append(Step(len(self.steps), number, action, state, why=why))
+                if isinstance(result, Overridden):
+                    return results
         return results
 
     def verify(self) -> Seen:

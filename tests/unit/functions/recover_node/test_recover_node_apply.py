@@ -1,4 +1,4 @@
-"""Cordon, evict, uncordon: each looks first, and stands back when a person took over."""
+"""Cordon, evict, uncordon: each looks first, and does only what is still to be done."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from functions.recover_node.actions import Cordon, EvictPod, Uncordon
-from paydown.clients.kube import CORDONED_AT, CORDONED_BY, OPT_OUT, Blocked, Refused
+from paydown.clients.kube import CORDONED_AT, CORDONED_BY, Blocked, Refused
 from paydown.errors import RetryableError
 from paydown.plan import Done, Moot, NotYet
 from tests.unit.functions.recover_node.fake_cluster import ILL, START, FakeCluster, pod, remediation
@@ -49,13 +49,12 @@ CHANGED: list[tuple[str, Any, str]] = [
     ("replaced", replace(ILL, uid="n2", unschedulable=True), "another node has its name now"),
     ("ready again", replace(ILL, ready=True, unschedulable=True), "Ready again"),
     ("being deleted", replace(ILL, deleting=True, unschedulable=True), "being deleted"),
-    ("opted out", replace(ILL, annotations={OPT_OUT: ""}, unschedulable=True), "marked the node"),
 ]
 
 
 @pytest.mark.parametrize(("state", "why"), [case[1:] for case in CHANGED], ids=[case[0] for case in CHANGED])
 @pytest.mark.parametrize("action", [CORDON, EVICT], ids=["cordon", "evict"])
-def test_a_node_that_is_no_longer_ill_or_ours_is_left_alone(
+def test_a_node_that_is_no_longer_ill_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, action: Any, state: Any, why: str
 ) -> None:
     run = remediation(monkeypatch, FakeCluster(state, [pod("web-1")]))
@@ -63,27 +62,6 @@ def test_a_node_that_is_no_longer_ill_or_ours_is_left_alone(
     assert isinstance(result, Moot)
     assert why in result.why
     assert run.cluster.calls == []
-
-
-def test_a_cordon_by_hand_after_the_plan_stays_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
-    by_hand = replace(ILL, unschedulable=True, cordon_managers=("kubectl-cordon",))
-    run = remediation(monkeypatch, FakeCluster(by_hand))
-    assert run.toil.apply(CORDON, run.target) == Moot("somebody changed the node's cordon meanwhile")
-
-
-def test_an_uncordon_by_hand_stops_the_drain(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = remediation(monkeypatch, FakeCluster(all_pods=[pod("web-1"), pod("web-2"), pod("web-3")]))
-    evictions = iter([1, 2, 3])
-
-    def uncordon_by_hand() -> None:
-        if next(evictions) == 1:
-            run.cluster.change(unschedulable=False, cordon_managers=())
-
-    run.cluster.before_eviction = uncordon_by_hand
-    results = run.apply()
-    back = Moot("somebody uncordoned the node: standing back")
-    assert results == [Done(), Done(), back, back, Moot("it is schedulable already")]
-    assert run.cluster.calls == ["cordon", "evict web-1"]
 
 
 def test_a_node_that_comes_back_in_the_middle_keeps_its_other_pods(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,17 +126,14 @@ def test_a_node_that_comes_back_is_opened(monkeypatch: pytest.MonkeyPatch) -> No
     assert run.cluster.calls == ["uncordon"]
 
 
-HANDS = [
+OTHERS = [
     ("uncordoned by hand", replace(OURS, unschedulable=False), "schedulable already"),
-    ("cordoned anew by hand", replace(OURS, cordon_managers=("kubectl-cordon",)), "standing back"),
-    ("signature removed", replace(OURS, annotations={}), "standing back"),
-    ("signed by another run", replace(OURS, annotations={CORDONED_BY: "recover_node/r2"}), "standing back"),
-    ("opted out", replace(OURS, labels={OPT_OUT: "yes"}), "marked the node"),
+    ("signed by another run", replace(OURS, annotations={CORDONED_BY: "recover_node/r2"}), "another run of ours"),
     ("replaced", replace(OURS, uid="n2"), "another node"),
 ]
 
 
-@pytest.mark.parametrize(("state", "why"), [case[1:] for case in HANDS], ids=[case[0] for case in HANDS])
+@pytest.mark.parametrize(("state", "why"), [case[1:] for case in OTHERS], ids=[case[0] for case in OTHERS])
 def test_only_our_own_cordon_is_undone(monkeypatch: pytest.MonkeyPatch, state: Any, why: str) -> None:
     run = remediation(monkeypatch, FakeCluster(replace(state, ready=True)))
     result = run.toil.apply(UNCORDON, run.target)
@@ -175,20 +150,3 @@ def test_taking_over_signs_and_dates_anew(monkeypatch: pytest.MonkeyPatch) -> No
     assert isinstance(last, NotYet), "the wait begins with this run's cordon"
     assert run.cluster.state is not None
     assert run.cluster.state.cordoned_by == "recover_node/r1"
-
-
-def test_what_is_reversible_has_an_undo(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = remediation(monkeypatch, FakeCluster())
-    run.toil.apply(CORDON, run.target)
-    run.toil.undo(CORDON, run.target)
-    assert run.cluster.state is not None
-    assert (run.cluster.state.unschedulable, run.cluster.state.annotations) == (False, {})
-    run.toil.undo(UNCORDON, run.target)
-    assert run.cluster.state.cordoned_by == "recover_node/r1"
-
-
-def test_undo_leaves_a_persons_cordon_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = remediation(monkeypatch, FakeCluster(replace(ILL, unschedulable=True)))
-    run.toil.undo(CORDON, run.target)
-    run.toil.undo(UNCORDON, run.target)
-    assert run.cluster.calls == []

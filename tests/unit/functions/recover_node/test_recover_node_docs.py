@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from functions.recover_node.app import Settings
+from paydown.clients.kube import OPT_OUT, STOPPED, healers, pools
 from paydown.clients.kube.credentials import Credentials
 from paydown.inventory import Inventory
 from paydown.policy import Policy
@@ -31,3 +32,10 @@ def test_the_secrets_are_valid() -> None:
     assert len(secrets) == 2
     for secret in secrets:
         Credentials.parse("any", secret)
+
+
+def test_each_mark_of_a_healer_a_pool_and_a_person_is_listed() -> None:
+    marks = {*healers._LABELS, *healers._ANNOTATIONS, *healers._UNLESS.values(), *pools.GROUPS, OPT_OUT, STOPPED}
+    assert not [mark for mark in marks if f"`{mark}`" not in PAGE]
+    kinds = re.findall(r"^\| `(\w+)` \|", PAGE.partition("## Other healers")[2].partition("\n## ")[0], re.MULTILINE)
+    assert tuple(kinds) == healers._ORDER

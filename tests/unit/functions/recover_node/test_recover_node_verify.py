@@ -131,15 +131,24 @@ def test_a_pod_that_no_eviction_could_move_is_named(monkeypatch: pytest.MonkeyPa
     assert seen.why == "still on the node: default/web-2 (two budgets)"
 
 
-def test_standing_back_is_not_success(monkeypatch: pytest.MonkeyPatch) -> None:
-    cluster = FakeCluster(all_pods=[pod("web-1"), pod("web-2"), elsewhere("a"), elsewhere("b")], owners={"rs1": 2})
-    cluster.before_eviction = lambda: cluster.change(unschedulable=False)
-    run = remediation(monkeypatch, cluster)
-    run.apply()
-    seen = run.verify()
-    assert isinstance(seen, Unverified)
-    assert seen.why == "still on the node: default/web-2 (somebody uncordoned the node: standing back)"
-    assert (seen.evidence["evicted"], seen.evidence["node"]) == (1, "NotReady, schedulable")
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"deleting": True}, "the node is being deleted; its pods are still there"),
+        (
+            {"taints": ("karpenter.sh/disrupted",)},
+            "Karpenter is at work on the node (taint karpenter.sh/disrupted); its pods are still there",
+        ),
+    ],
+    ids=["deleted", "Karpenter"],
+)
+def test_a_healer_that_takes_the_node_away_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], why: str
+) -> None:
+    """Its pods stay until the healer has ended: that is no failure of ours, which would count against the target."""
+    run = drained(monkeypatch, pod("web-1"), elsewhere("a"), elsewhere("b"), refused={"web-1": Refused("any")})
+    run.cluster.change(**change)
+    assert run.verify() == NotYet(run.time + timedelta(seconds=1.25), why)
 
 
 def test_a_node_that_came_back_may_keep_its_pods(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +163,7 @@ def test_a_node_that_came_back_may_keep_its_pods(monkeypatch: pytest.MonkeyPatch
 def test_a_node_that_is_deleted_meanwhile_takes_its_pods_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     run = drained(monkeypatch, pod("web-1"), elsewhere("a"), elsewhere("b"), refused={"web-1": Refused("any")})
     run.cluster.state = None
-    assert run.verify() == NotYet(run.time + timedelta(seconds=1.25), "the node is gone, its pods not yet")
+    assert run.verify() == NotYet(run.time + timedelta(seconds=1.25), "the node is gone; its pods are still there")
     run.cluster.all_pods.pop(0)
     seen = run.verify()
     assert isinstance(seen, Verified)

@@ -13,12 +13,18 @@ at ten thousand pods.
 
 from paydown.clients.kube.cluster import Blocked, ClusterApi, Evicted, Gone, Refused
 from paydown.clients.kube.credentials import connect
-from paydown.clients.kube.objects import CORDONED_AT, CORDONED_BY, OPT_OUT, NodeState, Owner, Pod
+from paydown.clients.kube.healers import at_work, native_healer
+from paydown.clients.kube.objects import CORDONED_AT, CORDONED_BY, OPT_OUT, STOPPED, NodeState, Owner, Pod
+from paydown.clients.kube.pools import pool
+from paydown.clients.kube.rights import OPERATOR, READER, Right
 
 __all__ = [
     "CORDONED_AT",
     "CORDONED_BY",
+    "OPERATOR",
     "OPT_OUT",
+    "READER",
+    "STOPPED",
     "Blocked",
     "ClusterApi",
     "Evicted",
@@ -27,5 +33,9 @@ __all__ = [
     "Owner",
     "Pod",
     "Refused",
+    "Right",
+    "at_work",
     "connect",
+    "native_healer",
+    "pool",
 ]

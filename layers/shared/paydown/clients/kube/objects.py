@@ -18,6 +18,9 @@ CORDONED_AT = "paydown.dev/cordoned-at"
 OPT_OUT = "paydown.dev/opt-out"
 """Label or annotation of a node that a person wants to be left alone."""
 
+STOPPED = "node.cloudprovider.kubernetes.io/shutdown"
+"""Taint that a cloud's controller sets while the machine is stopped, and removes when it runs again."""
+
 MIRROR = "kubernetes.io/config.mirror"
 NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 
@@ -36,7 +39,8 @@ class NodeState:
     """What a node says of itself, and what others say of it.
 
     `ready` is None when the node never reported; `since` is when that changed last. `cordon_managers` are the field
-    managers that set `spec.unschedulable`; empty when the server does not track that.
+    managers that set `spec.unschedulable`; empty when the server does not track that. `taints` are their keys, `owners`
+    the kinds of objects that own the node.
     """
 
     name: str
@@ -49,6 +53,8 @@ class NodeState:
     annotations: Mapping[str, str]
     labels: Mapping[str, str]
     cordon_managers: tuple[str, ...] = ()
+    taints: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, item: Mapping[str, Any]) -> NodeState:
@@ -68,7 +74,19 @@ class NodeState:
             annotations=meta.get("annotations") or {},
             labels=meta.get("labels") or {},
             cordon_managers=tuple(_cordon_managers(meta)),
+            taints=tuple(str(taint.get("key")) for taint in spec.get("taints") or ()),
+            owners=tuple(str(owner.get("kind")) for owner in meta.get("ownerReferences") or ()),
         )
+
+    @property
+    def in_service(self) -> bool:
+        """Whether new pods may run on it: Ready, schedulable, and there to stay."""
+        return bool(self.ready) and not self.unschedulable and not self.deleting
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the cloud says that its machine is stopped."""
+        return STOPPED in self.taints
 
     @property
     def opted_out(self) -> bool:

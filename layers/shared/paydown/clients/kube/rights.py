@@ -1,0 +1,28 @@
+"""The rights that our calls need: those of the cluster roles in deploy/kubernetes/paydown-rbac.yaml."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Right(NamedTuple):
+    """A verb on a resource (`pods/eviction` for a subresource) of an API group, in all namespaces."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{f'.{self.group}' if self.group else ''}"
+
+
+READER = (
+    Right("", "nodes", "get"),
+    Right("", "nodes", "list"),
+    Right("", "pods", "list"),
+    Right("", "replicationcontrollers", "get"),
+    Right("apps", "replicasets", "get"),
+    Right("apps", "statefulsets", "get"),
+    Right("batch", "jobs", "get"),
+)
+OPERATOR = (*READER, Right("", "nodes", "patch"), Right("", "pods/eviction", "create"))
