@@ -29,9 +29,10 @@ AUTOMATION_USER = "paydown"
 PERSON = "operator"
 UNPRIVILEGED = "nobody"
 
+SCHEMA_BEGINS = "\n#\n# Paydown: "
 SCHEMA = """
 #
-# Paydown: read issues, add messages to them, change their status; nothing else.
+# Paydown: read issues, write messages on them, change their status, open issues; nothing else.
 #
 db.security.addRole(name="Automation", description="Paydown's own user")
 db.security.addPermissionToRole("Automation", "Web Access")  # Roundup lets nobody log in without it
@@ -43,6 +44,18 @@ db.security.addPermissionToRole("Automation", p)
 p = db.security.addPermission(name="Edit", klass="issue", properties=("messages", "status"), description="Report")
 db.security.addPermissionToRole("Automation", p)
 p = db.security.addPermission(name="Create", klass="msg", properties=("content", "messageid"), description="Comment")
+db.security.addPermissionToRole("Automation", p)
+p = db.security.addPermission(name="Create", klass="issue", properties=("title", "messages"), description="Ask")
+db.security.addPermissionToRole("Automation", p)
+
+
+def wrote_it(db, userid, itemid):
+    return db.msg.get(itemid, "creator") == userid
+
+
+p = db.security.addPermission(
+    name="Edit", klass="msg", properties=("content",), check=wrote_it, description="Bring a comment up to date"
+)
 db.security.addPermissionToRole("Automation", p)
 """
 
@@ -112,7 +125,6 @@ class Roundup:
             shutil.rmtree(self.tracker, ignore_errors=True)
             self.home.mkdir(parents=True, exist_ok=True)
             self._admin("install", "classic", "sqlite")
-            _append(self.tracker / "schema.py", SCHEMA)
             _append(self.tracker / "initial_data.py", INITIAL_DATA)
             # Its job is to send mail, and there is no mail server here.
             (self.tracker / "detectors" / "nosyreaction.py").unlink()
@@ -177,6 +189,9 @@ class Roundup:
             raise ServiceError(f"roundup-admin {command[0]} failed: {done.stderr or done.stdout}")
 
     def _configure(self) -> None:
+        # The role of Paydown's user too: a tracker of an earlier version has one that allows less.
+        schema = self.tracker / "schema.py"
+        schema.write_text(schema.read_text().partition(SCHEMA_BEGINS)[0] + SCHEMA)
         _write_ini(
             self.tracker / "config.ini",
             {

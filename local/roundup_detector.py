@@ -1,4 +1,8 @@
-"""A Roundup detector that tells Paydown about new issues, and about issues that a person moves to its queue.
+"""A Roundup detector that tells Paydown about new issues, issues that a person moves to its queue, and decisions.
+
+A decision is a message with a line `/approve …` or `/reject …`. It is announced when whoever wrote it puts it on an
+issue; not when it came by plain e-mail, since anybody can send that in another's name. Roundup lets every user edit
+every message, so that this detector refuses to let a decision, or a text that would become one, be edited.
 
 Copied into a tracker's `detectors/` folder; needs only the standard library. Its settings stand in that folder's
 `config.ini`, section `[paydown]`:
@@ -29,6 +33,7 @@ import http.client
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -47,6 +52,10 @@ PERSISTENCE_SECONDS = 900
 REJECTIONS = (400, 413, 415, 422)
 """What the receiver will never accept, however often it is sent: kept in `rejected/` for a person to look at."""
 
+DECISION = re.compile(r"^/(approve|reject)(?![^\s])", re.MULTILINE)
+VOUCHED = ("web", "rest", "xmlrpc", "email-sig-openpgp")
+"""The ways into Roundup on which it makes sure who somebody is."""
+
 logger = logging.getLogger("roundup.paydown")
 
 
@@ -58,6 +67,7 @@ def init(db: Any) -> None:
     db.issue.react("create", created)
     db.issue.react("set", changed)
     db.msg.audit("create", sign)
+    db.msg.audit("set", protect)
     home = Path(db.config.HOME)
     if waiting(home) and not delivering(home):
         start_delivery(home, _python(db))
@@ -66,10 +76,12 @@ def init(db: Any) -> None:
 def created(db: Any, issues: Any, issue: str, old: None) -> None:  # noqa: ARG001 -- Roundup's signature
     """An issue is new."""
     announce(db, issues, issue, "issue.created")
+    announce_decisions(db, issues, issue, set())
 
 
 def changed(db: Any, issues: Any, issue: str, old: dict[str, Any]) -> None:
-    """An issue was edited: tell Paydown if this put it into its queue."""
+    """An issue was edited: tell Paydown if this put it into its queue, or decided something."""
+    announce_decisions(db, issues, issue, set(old.get("messages") or ()))
     queue = db.config.detectors["PAYDOWN_QUEUE"]
     before = {db.keyword.get(keyword, "name") for keyword in old.get("keyword") or ()}
     if queue in _keywords(db, issues, issue) and queue not in before:
@@ -84,7 +96,35 @@ def sign(db: Any, messages: Any, message: None, new: dict[str, Any]) -> None:  #
         new.update(author=db.getuid(), date=Date())
 
 
-def announce(db: Any, issues: Any, issue: str, event: str) -> None:
+def protect(db: Any, messages: Any, message: str, new: dict[str, Any]) -> None:
+    """A decision stays as it was written, and no message becomes one; Paydown's own messages decide nothing."""
+    ours = db.user.get(db.getuid(), "username") == db.config.detectors["PAYDOWN_AUTOMATION_USER"]
+    if ours or "content" not in new:
+        return
+    before, after = messages.get(message, "content") or "", new["content"] or ""
+    if before != after and any(is_decision(text) for text in (before, after)):
+        from roundup.exceptions import Reject
+
+        raise Reject("a decision (/approve, /reject) cannot be edited: write a new message")
+
+
+def is_decision(text: str | bytes) -> bool:
+    """Whether a message looks like a decision."""
+    plain = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return DECISION.search(plain.replace("\r\n", "\n").replace("\r", "\n")) is not None
+
+
+def announce_decisions(db: Any, issues: Any, issue: str, before: set[str]) -> None:
+    """Announce the decisions among the messages that came to the issue, if their writer put them there."""
+    if getattr(db, "tx_Source", None) not in VOUCHED:
+        return
+    for message in issues.get(issue, "messages") or ():
+        mine = message not in before and db.msg.get(message, "creator") == db.getuid()
+        if mine and is_decision(db.msg.get(message, "content") or ""):
+            announce(db, issues, issue, "issue.commented", message)
+
+
+def announce(db: Any, issues: Any, issue: str, event: str, comment: str | None = None) -> None:
     """Queue the event for when the change is committed; what is rolled back is never announced."""
     settings = db.config.detectors
     actor = db.user.get(db.getuid(), "username")
@@ -93,13 +133,15 @@ def announce(db: Any, issues: Any, issue: str, event: str) -> None:
     moment = issues.get(issue, "creation" if event == "issue.created" else "activity")
     minute = datetime(moment.year, moment.month, moment.day, moment.hour, moment.minute, tzinfo=UTC)
     at = (minute + timedelta(seconds=moment.second)).isoformat(timespec="milliseconds")
+    what = event if comment is None else f"{event} {comment}"
     keywords = _keywords(db, issues, issue)
     status = issues.get(issue, "status")
     body = {
         "event": event,
-        "delivery": hashlib.sha256(f"{db.config.TRACKER_WEB} {event} {issue} {at}".encode()).hexdigest()[:32],
+        "delivery": hashlib.sha256(f"{db.config.TRACKER_WEB} {what} {issue} {at}".encode()).hexdigest()[:32],
         "tracker": settings["PAYDOWN_TRACKER"],
         "id": issue,
+        "comment": comment,
         "title": (issues.get(issue, "title") or "")[:TITLE_LIMIT],
         "status": db.status.get(status, "name") if status else None,
         "creator": db.user.get(issues.get(issue, "creator"), "username"),

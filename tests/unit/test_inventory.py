@@ -35,6 +35,8 @@ DOCUMENT = {
     "trackers": [
         {"uid": "tracker-1", "name": "owner/repo", "system": "github", "url": "https://api.example", "secret": "t"}
     ],
+    "registries": [{"uid": "images", "name": "images.example:5000", "url": "https://images.example:5000"}],
+    "alertmanagers": [{"uid": "am", "name": "prod", "url": "https://alerts.example/am", "cluster": "prod"}],
 }
 
 
@@ -74,6 +76,10 @@ def test_an_instance_id_names_its_host(inventory):
         ("node/prod", None),
         ("tracker/owner/repo", "tracker-1"),
         ("ticket/owner/repo/17", "tracker-1/ticket/17"),
+        ("registry/images.example:5000", "images"),
+        ("registry/elsewhere", None),
+        ("alertmanager/prod", "am"),
+        ("alertmanager/test", None),
         ("spaceship/one", None),
         ("", None),
     ],
@@ -101,3 +107,17 @@ def test_a_uid_or_name_that_stands_twice_is_refused():
     twice = {"hosts": [DOCUMENT["hosts"][0], DOCUMENT["hosts"][0] | {"uid": "other"}]}
     with pytest.raises(InvalidDocument, match="host/build-1"):
         Inventory.parse(twice)
+
+
+@pytest.mark.parametrize("url", ["images.example", "ftp://images.example", "https://me:secret@images.example"])
+def test_an_address_is_http_and_holds_no_credentials(url):
+    for kind in ("registries", "alertmanagers"):
+        with pytest.raises(InvalidDocument) as refused:
+            Inventory.parse({kind: [DOCUMENT[kind][0] | {"url": url}]})
+        assert [path for path, _ in refused.value.faults] == [f"{kind}.0.url"]
+
+
+def test_a_registry_is_asked_for_all_repositories_unless_it_says_which(inventory):
+    assert inventory.registry("images").repositories == ("*",)
+    with pytest.raises(InvalidDocument):
+        Inventory.parse({"registries": [DOCUMENT["registries"][0] | {"repositories": []}]})

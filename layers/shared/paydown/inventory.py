@@ -8,7 +8,7 @@ an address, an instance id) and return every entry that answers to it: a caller 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -114,6 +114,31 @@ class Tracker(Entry):
     queue: Name = "automation"
 
 
+class Registry(Entry):
+    """A CNCF Distribution registry, called as in the names of its images (`images.example:5000`).
+
+    It is asked at `url` for the tags of those repositories that match `repositories` (patterns with `*` and `?`); one
+    without a wildcard needs no right to list all. `secret` names `{"username", "password"}`, if it wants them.
+    """
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]
+    repositories: tuple[Pattern, ...] = Field(("*",), min_length=1)
+    secret: Name | None = None
+
+
+class Alertmanager(Entry):
+    """An Alertmanager, which is asked at `url` for the alerts that fire and that it sends to `receiver`.
+
+    `cluster` is the cluster of alerts without that label. `secret` names `{"token"}` or `{"username", "password"}` of
+    the proxy before it, if there is one.
+    """
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]
+    receiver: Name = "paydown"
+    cluster: Name | None = None
+    secret: Name | None = None
+
+
 class Ticket(Entry):
     """A ticket of a tracker: made by `Inventory.ticket`, not declared."""
 
@@ -126,7 +151,7 @@ class Ticket(Entry):
         return f"ticket/{self.tracker.name}/{self.id}"
 
 
-Target = Host | Cluster | Node | Tracker | Ticket
+Target = Host | Cluster | Node | Tracker | Ticket | Registry | Alertmanager
 
 
 class Inventory(BaseModel):
@@ -138,6 +163,8 @@ class Inventory(BaseModel):
     hosts: tuple[Host, ...] = ()
     clusters: tuple[Cluster, ...] = ()
     trackers: tuple[Tracker, ...] = ()
+    registries: tuple[Registry, ...] = ()
+    alertmanagers: tuple[Alertmanager, ...] = ()
 
     @model_validator(mode="after")
     def _unique(self) -> Inventory:
@@ -157,11 +184,13 @@ class Inventory(BaseModel):
         except ValidationError as error:
             raise InvalidDocument.from_validation("inventory", error) from None
 
-    def entries(self) -> Iterator[Host | Cluster | Tracker]:
+    def entries(self) -> Iterator[Host | Cluster | Tracker | Registry | Alertmanager]:
         """All that is declared."""
         yield from self.hosts
         yield from self.clusters
         yield from self.trackers
+        yield from self.registries
+        yield from self.alertmanagers
 
     def hosts_that_build(self, registry: str, repository: str) -> list[Host]:
         """The hosts with a `builds` pattern that matches `registry/repository`."""
@@ -196,6 +225,14 @@ class Inventory(BaseModel):
         """The ticket system of this name or uid."""
         return next((one for one in self.trackers if name in (one.name, one.uid)), None)
 
+    def registry(self, name: str) -> Registry | None:
+        """The registry of this name or uid."""
+        return next((one for one in self.registries if name in (one.name, one.uid)), None)
+
+    def alertmanager(self, name: str) -> Alertmanager | None:
+        """The Alertmanager of this name or uid."""
+        return next((one for one in self.alertmanagers if name in (one.name, one.uid)), None)
+
     def ticket(self, tracker: str, id: str) -> Ticket | None:
         """A ticket of a declared ticket system."""
         found = self.tracker(tracker)
@@ -208,23 +245,28 @@ class Inventory(BaseModel):
     def find(self, ref: str) -> Target | None:
         """The one target that a ref names; None when there is none, or more than one.
 
-        A ref is `host/NAME`, `cluster/NAME`, `tracker/NAME`, `node/CLUSTER/NAME` or `ticket/TRACKER/ID`.
+        A ref is `host/NAME`, `cluster/NAME`, `tracker/NAME`, `registry/NAME`, `alertmanager/NAME`, `node/CLUSTER/NAME`
+        or `ticket/TRACKER/ID`.
         """
         kind, _, name = ref.partition("/")
         within, _, last = name.rpartition("/")  # a tracker may be called `owner/repository`
+        declared: dict[str, Callable[[str], Target | None]] = {
+            "host": self._host,
+            "cluster": self.cluster,
+            "tracker": self.tracker,
+            "registry": self.registry,
+            "alertmanager": self.alertmanager,
+        }
         match kind:
-            case "host":
-                hosts = self.hosts_named(name)
-                return hosts[0] if len(hosts) == 1 else None
-            case "cluster":
-                return self.cluster(name)
-            case "tracker":
-                return self.tracker(name)
             case "node":
                 return self.node(within, last)
             case "ticket":
                 return self.ticket(within, last)
-        return None
+        return declared[kind](name) if kind in declared else None
+
+    def _host(self, name: str) -> Host | None:
+        hosts = self.hosts_named(name)
+        return hosts[0] if len(hosts) == 1 else None
 
 
 def _names(host: Host) -> set[str]:

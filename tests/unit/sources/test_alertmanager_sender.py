@@ -43,7 +43,7 @@ def fields(batch):
 def test_each_alert_of_a_group_is_an_event():
     first, second = said(payload(FIRING)).events
     assert first == NodeNotReady(
-        key="alertmanager:f1a835c2aa220be4:2026-11-22T14:51:23.177587+00:00",
+        key="alertmanager:f1a835c2aa220be4:2026-11-22T14:51:23.177+00:00",
         at=datetime(2026, 11, 22, 14, 51, 23, 177_587, tzinfo=UTC),
         cluster="demo",
         node="worker-1",
@@ -205,3 +205,22 @@ def test_alertmanager_proves_itself_by_a_bearer_token():
     verify(Request(b"", {"authorization": ["Bearer s"]}), ["s"])
     with pytest.raises(Unauthorized):
         verify(Request(b"", {"authorization": ["Bearer t"]}), ["s"])
+
+
+@pytest.mark.parametrize("started", ["2026-11-22T14:51:23.177587109Z", "2026-11-22T14:51:23.177Z"])
+@pytest.mark.parametrize("offset", [0, 2])
+def test_the_key_is_the_same_from_the_webhook_and_from_the_api(started, offset):
+    """The API tells milliseconds only, and either may write the time with the offset of its own machine."""
+    local = started if offset == 0 else started.replace("T14", "T16").replace("Z", "+02:00")
+    (event,) = said(group(alert(instance="build-1") | {"startsAt": local})).events
+    assert event.key == "alertmanager:f1a835c2aa220be4:2026-11-22T14:51:23.177+00:00"
+
+
+def test_a_time_that_utc_cannot_tell_is_the_senders_fault():
+    batch = said(group(alert(instance="build-1") | {"startsAt": "0001-01-01T00:00:00+14:00"}))
+    assert (batch.events, fields(batch)) == ((), ["alerts.0.startsAt"])
+
+
+def test_the_alert_that_always_fires_is_no_event_and_no_fault():
+    batch = said(group(alert("Watchdog", severity="none")))
+    assert (batch.events, batch.ignored, batch.faults) == ((), 1, ())

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from paydown.errors import InvalidEvent
-from paydown.events import EVENTS, DiskPressure, ImagePushed, NodeNotReady, Sweep, TicketCreated, TicketRef
+from paydown.events import (
+    EVENTS,
+    DiskPressure,
+    ImagePushed,
+    NodeNotReady,
+    Sweep,
+    TicketCommented,
+    TicketCreated,
+    TicketRef,
+)
 from paydown.sources.aws import from_envelope
 
 AT = datetime(2026, 11, 22, 14, 46, 57, tzinfo=UTC)
@@ -17,6 +26,7 @@ OURS = [
     DiskPressure(key="alertmanager:f:1", at=AT, host="build-1", mount="/var"),
     NodeNotReady(key="alertmanager:f:2", at=AT, cluster="demo", node="worker-1"),
     TicketCreated(key="github:1", at=AT, ticket=TicketRef(tracker="acme/shop", id="7"), title="Disk \u2603 full"),
+    TicketCommented(key="github:2", at=AT, ticket=TicketRef(tracker="acme/shop", id="7"), comment="31"),
     Sweep(key="schedule:1", at=AT, rule="nightly"),
 ]
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from paydown.errors import InvalidEvent
-from paydown.events import TicketCreated, TicketRef
+from paydown.events import TicketCommented, TicketCreated, TicketRef
 from paydown.sources import github, roundup
 from paydown.sources.webhook import Request, Unauthorized
 from tests.fixtures import payload
@@ -45,7 +45,7 @@ def test_an_opened_issue_is_a_ticket():
 
 def test_a_labelled_issue_has_the_label_as_its_queue_and_the_time_of_the_change():
     (event,) = from_github(payload("github-issue-labeled")).events
-    assert (event.queue, event.creator) == ("automation", "octocat")
+    assert (event.queue, event.creator, event.actor) == ("automation", "octocat", "hubot")
     assert event.at == datetime(2026, 11, 22, 16, 1, 44, tzinfo=UTC)
 
 
@@ -61,7 +61,7 @@ def test_other_changes_of_an_issue_are_ignored(action):
     assert (batch.events, batch.ignored) == ((), 1)
 
 
-@pytest.mark.parametrize("event", ["ping", "push", "issue_comment"])
+@pytest.mark.parametrize("event", ["ping", "push", "pull_request_review_comment"])
 def test_other_events_of_github_are_ignored(event):
     batch = from_github(payload("github-ping"), event=event)
     assert (batch.events, batch.ignored) == ((), 1)
@@ -110,12 +110,66 @@ def test_a_new_issue_in_roundup_is_a_ticket():
 
 def test_an_issue_that_was_moved_names_the_queue():
     moved = payload("roundup-issue-created") | {"event": "issue.moved", "queue": "automation", "delivery": "2"}
-    assert from_roundup(moved).events[0].queue == "automation"
+    (event,) = from_roundup(moved | {"actor": "ann"}).events
+    assert (event.queue, event.creator, event.actor) == ("automation", "admin", "ann")
 
 
 def test_two_trackers_may_use_the_same_delivery_ids():
     one = payload("roundup-issue-created")
     assert from_roundup(one).events[0].key != from_roundup(one | {"tracker": "other"}).events[0].key
+
+
+DECISION = "/approve 0123456789ab"
+
+
+def test_a_comment_that_decides_is_announced_without_its_text():
+    (event,) = from_github(payload("github-issue-comment-created"), event="issue_comment").events
+    assert event == TicketCommented(
+        key=f"github:{DELIVERY}",
+        at=datetime(2026, 11, 22, 16, 31, 2, tzinfo=UTC),
+        ticket=TicketRef(tracker="acme/shop", id="7"),
+        comment="1918273645",
+    )
+    assert "octocat" not in event.model_dump_json()
+
+
+@pytest.mark.parametrize("body", ["Thanks!", f"> {DECISION}", None, "", f"Say {DECISION}"])
+def test_a_comment_that_decides_nothing_is_ignored(body):
+    commented = payload("github-issue-comment-created")
+    commented["comment"]["body"] = body
+    batch = from_github(commented, event="issue_comment")
+    assert (batch.events, batch.ignored) == ((), 1)
+
+
+@pytest.mark.parametrize("action", ["edited", "deleted"])
+def test_a_comment_that_was_changed_is_no_event(action):
+    commented = payload("github-issue-comment-created") | {"action": action}
+    assert from_github(commented, event="issue_comment").events == ()
+
+
+@pytest.mark.parametrize("path", ["issue", "issue.number", "comment", "comment.id", "comment.created_at", "repository"])
+def test_what_is_missing_in_a_comment_is_named(path):
+    body = payload("github-issue-comment-created")
+    *parents, last = path.split(".")
+    place = body
+    for parent in parents:
+        place = place[parent]
+    del place[last]
+    assert faults_of(from_github, body, event="issue_comment") == [path]
+
+
+def test_a_comment_in_roundup_that_decides():
+    commented = payload("roundup-issue-created") | {"event": "issue.commented", "comment": "31"}
+    assert from_roundup(commented).events == (
+        TicketCommented(
+            key="roundup:helpdesk:0b7e3a4c5d6f708192a3b4c5d6e7f809",
+            at=datetime(2026, 11, 22, 14, 56, 17, tzinfo=UTC),
+            ticket=TicketRef(tracker="helpdesk", id="1"),
+            comment="31",
+        ),
+    )
+    for wrong in (None, "../1", "0", 31):
+        assert faults_of(from_roundup, commented | {"comment": wrong}) == ["comment"]
 
 
 def test_another_event_of_the_detector_is_ignored():

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3
 READ_SECONDS = 10
+HURRIED_SECONDS = 1
 ATTEMPTS = 3
 SECRET_SECONDS = 300.0
 
@@ -78,15 +79,24 @@ def client(service: str) -> Any:
     return found
 
 
-def _make(service: str) -> Any:
+def hurried(service: str) -> Any:
+    """A client that asks once and gives up after a second: for what is good to have, and not worth waiting for."""
+    with _lock:
+        name = f"{service}, hurried"
+        if name not in _clients:
+            _clients[name] = _make(service, connect=HURRIED_SECONDS, read=HURRIED_SECONDS, attempts=1)
+        return _clients[name]
+
+
+def _make(service: str, connect: float = CONNECT_SECONDS, read: float = READ_SECONDS, attempts: int = ATTEMPTS) -> Any:
     # botocore, not boto3, which only wraps it: importing that, with its file transfers, takes a sixth of a cold start.
     from botocore.config import Config
     from botocore.session import Session
 
     config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        connect_timeout=connect,
+        read_timeout=read,
+        retries={"mode": "standard", "total_max_attempts": attempts},
     )
     if not _session:
         # A session of our own: the default one is shared with whoever else is in this process. One for all

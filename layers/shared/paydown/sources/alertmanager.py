@@ -4,14 +4,18 @@ Captured from 0.25. The whole group is sent again each time that it changes, and
 alerts, so each alert is read by its own status. An alert that is resolved is no event: kubernetes-mixin resolves
 KubeNodeNotReady as soon as somebody cordons the node, which heals nothing.
 
-The key is what identifies the fault: the alert's fingerprint (a hash of its labels) and when it started. Alertmanager
+The key is what identifies the fault: the alert's fingerprint (a hash of its labels) and when it started, to the
+millisecond, which is all that Alertmanager's API tells: a reconcile that asks there makes the same key. Alertmanager
 has no delivery id, and repeats an alert for as long as it fires.
+
+`Watchdog`, the alert that always fires, is no event; the request that brings it shows that its sender is alive.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import UTC
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints
@@ -65,7 +69,11 @@ class _Firing(BaseModel):
 
     @property
     def key(self) -> str:
-        return f"alertmanager:{self.fingerprint}:{self.starts_at.isoformat()}"
+        try:
+            started = self.starts_at.astimezone(UTC).isoformat(timespec="milliseconds")
+        except OverflowError:
+            raise InvalidEvent(WHAT, [("startsAt", "is no time within the years 1 to 9999")]) from None
+        return f"alertmanager:{self.fingerprint}:{started}"
 
 
 class _NodeLabels(BaseModel):
@@ -99,11 +107,19 @@ def read(request: Request) -> Batch:
     Alerts of a cluster need a label `cluster`, or `?cluster=NAME` in the receiver's address.
     """
     body = parse(_Body, request.document(), WHAT)
-    batch = read_each(body.alerts, "alerts", lambda alert: _read(alert, request.query.get("cluster")))
+    batch = read_alerts(body.alerts, request.query.get("cluster"))
     if body.left_out:
         fault = ("truncatedAlerts", "Alertmanager left alerts out: raise max_alerts of the receiver")
         return Batch(batch.events, batch.ignored, (*batch.faults, fault))
     return batch
+
+
+def read_alerts(alerts: Sequence[Any], cluster: str | None) -> Batch:
+    """The events of alerts, each with `status`, `labels`, `startsAt` and `fingerprint`. Raises TooLarge.
+
+    `cluster` is the cluster of those without that label.
+    """
+    return read_each(alerts, "alerts", lambda alert: _read(alert, cluster))
 
 
 def _read(alert: Any, cluster: str | None) -> Event | None:

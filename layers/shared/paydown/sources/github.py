@@ -1,4 +1,4 @@
-"""GitHub's webhooks for issues: an issue is opened, or somebody labels it.
+"""GitHub's webhooks for issues: an issue is opened, somebody labels it, or comments on it with a decision.
 
 Shapes from GitHub's documentation of webhook events and payloads. The key is the delivery id, which a redelivery keeps.
 """
@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, Field
 
+from paydown.approving import is_command
 from paydown.errors import InvalidEvent
-from paydown.events import Name, TicketCreated, TicketRef
+from paydown.events import Event, Name, TicketCommented, TicketCreated, TicketRef
 from paydown.sources.webhook import Batch, Request, parse, verify_signature
 
 WHAT = "GitHub webhook"
@@ -50,6 +51,23 @@ class _Opened(BaseModel):
 
 class _Labeled(_Opened):
     label: _Label
+    sender: _User | None = None
+
+
+class _Numbered(BaseModel):
+    number: int = Field(ge=1, lt=2**53)
+
+
+class _Comment(BaseModel):
+    id: int = Field(ge=1, lt=2**53)
+    body: str | None = None
+    created_at: AwareDatetime
+
+
+class _Commented(BaseModel):
+    issue: _Numbered
+    comment: _Comment
+    repository: _Repository
 
 
 def verify(request: Request, secrets: Sequence[str]) -> None:
@@ -58,7 +76,7 @@ def verify(request: Request, secrets: Sequence[str]) -> None:
 
 
 def read(request: Request) -> Batch:
-    """One TicketCreated for an issue that was opened, or for one that was labelled.
+    """One TicketCreated for an issue that was opened or labelled, one TicketCommented for a new comment that decides.
 
     The tracker is the repository's full name (`owner/name`). Of a labelled issue the label is the `queue`: which label
     hands an issue to automation stands in the inventory, so whoever reads the event compares.
@@ -67,27 +85,48 @@ def read(request: Request) -> Batch:
     if what is None:
         raise InvalidEvent(WHAT, [("header X-GitHub-Event", "Field required")])
     document = request.document()
-    if what != "issues":
+    if what not in ("issues", "issue_comment"):
         return Batch(ignored=1)
-    match parse(_Head, document, WHAT).action:
-        case "opened":
+    event: Event | None = None
+    match what, parse(_Head, document, WHAT).action:
+        case "issues", "opened":
             opened = parse(_Opened, document, WHAT)
-            return Batch((_ticket(request, opened, opened.issue.created_at, None),))
-        case "labeled":
+            event = _ticket(request, opened, opened.issue.created_at, None)
+        case "issues", "labeled":
             labeled = parse(_Labeled, document, WHAT)
-            return Batch((_ticket(request, labeled, labeled.issue.updated_at, labeled.label.name),))
-    return Batch(ignored=1)
+            actor = labeled.sender.login if labeled.sender else None
+            event = _ticket(request, labeled, labeled.issue.updated_at, labeled.label.name, actor)
+        case "issue_comment", "created":
+            event = _comment(request, parse(_Commented, document, WHAT))
+    return Batch((event,)) if event else Batch(ignored=1)
 
 
-def _ticket(request: Request, about: _Opened, at: Any, queue: str | None) -> TicketCreated:
+def _comment(request: Request, about: _Commented) -> TicketCommented | None:
+    """None for a comment that decides nothing, as nearly all do."""
+    if not is_command(about.comment.body or ""):
+        return None
+    return TicketCommented(
+        key=_key(request),
+        at=about.comment.created_at,
+        ticket=TicketRef(tracker=about.repository.full_name, id=str(about.issue.number)),
+        comment=str(about.comment.id),
+    )
+
+
+def _key(request: Request) -> str:
     delivery = request.header("x-github-delivery")
     if delivery is None or not re.fullmatch(r"[0-9A-Za-z-]{1,128}", delivery):
         raise InvalidEvent(WHAT, [("header X-GitHub-Delivery", "Field required: the id of the delivery")])
+    return f"github:{delivery}"
+
+
+def _ticket(request: Request, about: _Opened, at: Any, queue: str | None, actor: str | None = None) -> TicketCreated:
     return TicketCreated(
-        key=f"github:{delivery}",
+        key=_key(request),
         at=at,
         ticket=TicketRef(tracker=about.repository.full_name, id=str(about.issue.number)),
         title=about.issue.title[:TITLE_LIMIT],
         queue=queue,
         creator=about.issue.user.login if about.issue.user else None,
+        actor=actor,
     )

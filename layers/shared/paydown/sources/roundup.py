@@ -1,4 +1,4 @@
-"""Roundup, by the detector of ours: an issue is new, or a person moved it to the automation queue.
+"""Roundup, by the detector of ours: an issue is new, a person moved it to the automation queue, or commented on it.
 
 Roundup has no webhooks of its own: the body is what our detector writes, one event each, signed as GitHub signs. The
 key is the detector's delivery id (made from the tracker, the issue, the event and its time) under the tracker's name.
@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, StringConstraints
 
-from paydown.events import Name, TicketCreated, TicketRef
+from paydown.events import Event, Name, TicketCommented, TicketCreated, TicketRef
 from paydown.sources.webhook import Batch, Request, parse, verify_signature
 
 WHAT = "Roundup event"
@@ -30,6 +30,15 @@ class _Body(BaseModel):
     title: str
     queue: Name | None = None
     creator: Name | None = None
+    actor: Name | None = None
+
+
+class _Comment(BaseModel):
+    delivery: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,128}$")]
+    tracker: Annotated[str, StringConstraints(min_length=1, max_length=255)]
+    id: Name
+    at: AwareDatetime
+    comment: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,17}$")]
 
 
 def verify(request: Request, secrets: Sequence[str]) -> None:
@@ -38,17 +47,35 @@ def verify(request: Request, secrets: Sequence[str]) -> None:
 
 
 def read(request: Request) -> Batch:
-    """One TicketCreated for `issue.created` and for `issue.moved`, which the detector sends only for its queue."""
+    """One TicketCreated for `issue.created` and `issue.moved`, one TicketCommented for `issue.commented`.
+
+    The detector sends the second only for its queue, and the last only for a comment that looks like a decision.
+    """
     document = request.document()
-    if parse(_Head, document, WHAT).event not in ("issue.created", "issue.moved"):
-        return Batch(ignored=1)
-    body = parse(_Body, document, WHAT)
-    ticket = TicketCreated(
+    match parse(_Head, document, WHAT).event:
+        case "issue.created" | "issue.moved" as what:
+            return Batch((_ticket(parse(_Body, document, WHAT), moved=what == "issue.moved"),))
+        case "issue.commented":
+            return Batch((_comment(parse(_Comment, document, WHAT)),))
+    return Batch(ignored=1)
+
+
+def _comment(body: _Comment) -> Event:
+    return TicketCommented(
+        key=f"roundup:{body.tracker}:{body.delivery}",
+        at=body.at,
+        ticket=TicketRef(tracker=body.tracker, id=body.id),
+        comment=body.comment,
+    )
+
+
+def _ticket(body: _Body, *, moved: bool) -> Event:
+    return TicketCreated(
         key=f"roundup:{body.tracker}:{body.delivery}",
         at=body.at,
         ticket=TicketRef(tracker=body.tracker, id=body.id),
         title=body.title[:TITLE_LIMIT],
         queue=body.queue,
         creator=body.creator,
+        actor=body.actor if moved else None,
     )
-    return Batch((ticket,))

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from paydown.errors import InvalidEvent, PaydownError
+from paydown.errors import InvalidEvent, PaydownError, PermanentError
 from paydown.events import Event
 
 MAX_ITEMS = 1_000
@@ -76,6 +76,19 @@ class Batch:
     events: tuple[Event, ...] = ()
     ignored: int = 0
     faults: tuple[tuple[str, str], ...] = ()
+
+
+def secrets_of(document: Any) -> list[str]:
+    """The secrets that prove a sender: of a text, or of `{"current": …, "previous": …}` while it is changed.
+
+    Raises PermanentError when there is none.
+    """
+    values = [document.get("current"), document.get("previous")] if isinstance(document, Mapping) else [document]
+    # A secret that was put there from a file ends in a line break, which no header can hold.
+    found = [value.strip() for value in values if isinstance(value, str) and value.strip()]
+    if not found:
+        raise PermanentError('the secret of this sender is neither a text nor {"current": …}')
+    return found
 
 
 def verify_bearer(request: Request, secrets: Sequence[str], header: str | None = None) -> None:

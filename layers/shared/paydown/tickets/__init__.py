@@ -7,9 +7,19 @@ system is one file here and one line below.
 from __future__ import annotations
 
 from paydown.inventory import Tracker
-from paydown.tickets.shapes import Message, Secrets, Ticket, TicketNotFound, TicketSystem, plain
+from paydown.tickets.shapes import Comment, Message, Queued, Secrets, Ticket, TicketNotFound, TicketSystem, plain
 
-__all__ = ["Message", "Secrets", "Ticket", "TicketNotFound", "TicketSystem", "open_tracker", "plain"]
+__all__ = [
+    "Comment",
+    "Message",
+    "Queued",
+    "Secrets",
+    "Ticket",
+    "TicketNotFound",
+    "TicketSystem",
+    "open_tracker",
+    "plain",
+]
 
 
 def open_tracker(tracker: Tracker, secret: Secrets) -> TicketSystem:

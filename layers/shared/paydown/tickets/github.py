@@ -11,28 +11,39 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from paydown.errors import PermanentError
+from paydown.events import utc
 from paydown.inventory import Tracker
 from paydown.tickets.shapes import (
     NAME_LIMIT,
     TEXT_LIMIT,
     TITLE_LIMIT,
+    TITLE_SHOWN,
+    Comment,
     Message,
+    Queued,
     Secrets,
     Ticket,
+    TicketNotFound,
     checked_id,
     checked_marker,
     credentials,
+    exactly,
     plain,
 )
 from paydown.tickets.web import Web
 
 API_VERSION = "2022-11-28"
+MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 PAGE = 100
 PAGES = 30
 """GitHub allows 2,500 comments on an issue."""
+LATEST_PAGES = 5
+"""Pages of our own issues, newest first, among which `find` looks: the caller remembers older ones."""
 
 
 class GithubTickets:
@@ -59,10 +70,54 @@ class GithubTickets:
             messages=tuple(Message(_login(one), plain(str(one.get("body") or ""), TEXT_LIMIT)) for one in latest),
         )
 
+    def queued(self, queue: str, since: datetime) -> list[Queued]:
+        """See TicketSystem. A queue is a label; pull requests, which GitHub lists too, are left out."""
+        query = urlencode(
+            {"labels": queue, "state": "open", "since": since.astimezone(UTC).strftime(MOMENT), "per_page": PAGE}
+        )
+        found: list[Queued] = []
+        for page in range(1, PAGES + 1):
+            issues = self._web.call("GET", f"/issues?{query}&page={page}").data
+            if not isinstance(issues, list):
+                raise PermanentError("the repository's issues have not the documented shape")
+            found += [_queued(issue) for issue in issues if "pull_request" not in issue]
+            if len(issues) < PAGE:
+                break
+        return found
+
+    def comment_of(self, ticket_id: str, comment_id: str) -> Comment:
+        """See TicketSystem. GitHub tells to the second when a comment was changed, not by whom."""
+        data = self._web.call("GET", f"/issues/comments/{checked_id(comment_id)}").data
+        if not isinstance(data, dict) or "issue_url" not in data:
+            raise PermanentError(f"comment {comment_id} has not the documented shape")
+        if str(data["issue_url"]).rpartition("/issues/")[2] != checked_id(ticket_id):
+            raise TicketNotFound(f"comment {comment_id} is not on issue {ticket_id}")
+        user = data.get("user")
+        author = str(user["login"]) if isinstance(user, dict) and "login" in user else ""
+        return Comment(
+            author=exactly(author),
+            text=plain(str(data.get("body") or ""), TEXT_LIMIT),
+            edited=data.get("updated_at") != data.get("created_at") or "created_at" not in data,
+            ours=author == self._own_login(),
+            at=utc(str(data["created_at"])) if "created_at" in data else None,
+        )
+
     def comment(self, ticket_id: str, body: str, marker: str) -> bool:
         """See TicketSystem."""
         if self._posted(ticket_id, marker):
             return False
+        return self._post(ticket_id, body, marker)
+
+    def edit_comment(self, ticket_id: str, body: str, marker: str) -> bool:
+        """See TicketSystem."""
+        own, line = self._own_login(), hidden(checked_marker(marker))
+        text = f"{verbatim(plain(body))}\n\n{line}"
+        for comment in self._comments(ticket_id):
+            if _login(comment) == own and _ends_with(comment, line):
+                if comment["body"] == text:
+                    return False
+                self._web.call("PATCH", f"/issues/comments/{int(comment['id'])}", {"body": text})
+                return True
         return self._post(ticket_id, body, marker)
 
     def comment_and_resolve(self, ticket_id: str, body: str, marker: str) -> bool:
@@ -79,6 +134,35 @@ class GithubTickets:
     def reopen(self, ticket_id: str) -> bool:
         """See TicketSystem."""
         return self._set_state(ticket_id, "open", "reopened")
+
+    def create(self, title: str, text: str, marker: str) -> str:
+        """See TicketSystem. Of two that are made at the same moment the older stays open."""
+        known = self.find(marker)
+        if known is not None:
+            return known
+        issue = {
+            "title": plain(" ".join(title.split()), TITLE_SHOWN),
+            "body": f"{verbatim(plain(text))}\n\n{hidden(marker)}",
+        }
+        made = str(int(self._web.call("POST", "/issues", issue).data["number"]))
+        oldest = self.find(marker) or made
+        if oldest != made:
+            self._set_state(made, "closed", "not_planned")
+        return oldest
+
+    def find(self, marker: str) -> str | None:
+        """See TicketSystem."""
+        own, line = self._own_login(), hidden(checked_marker(marker))
+        query = f"state=all&creator={quote(own, safe='')}&sort=created&direction=desc&per_page={PAGE}"
+        found: list[int] = []
+        for page in range(1, LATEST_PAGES + 1):
+            issues = self._web.call("GET", f"/issues?{query}&page={page}").data
+            if not isinstance(issues, list):
+                raise PermanentError("the repository's issues have not the documented shape")
+            found += [int(one["number"]) for one in issues if _login(one) == own and _ends_with(one, line)]
+            if len(issues) < PAGE:
+                break
+        return str(min(found)) if found else None
 
     def _set_state(self, ticket_id: str, state: str, reason: str) -> bool:
         if self._issue(ticket_id).get("state") == state:
@@ -109,9 +193,7 @@ class GithubTickets:
         """
         own, line = self._own_login(), hidden(checked_marker(marker))
         return sorted(
-            int(one["id"])
-            for one in self._comments(ticket_id)
-            if _login(one) == own and str(one.get("body") or "").rstrip().rpartition("\n")[2] == line
+            int(one["id"]) for one in self._comments(ticket_id) if _login(one) == own and _ends_with(one, line)
         )
 
     def _post(self, ticket_id: str, body: str, marker: str) -> bool:
@@ -159,6 +241,19 @@ def verbatim(text: str) -> str:
 def hidden(marker: str) -> str:
     """The marker as the comment's last line; invisible where the comment is rendered."""
     return f"<!-- {marker} -->"
+
+
+def _ends_with(item: Mapping[str, Any], line: str) -> bool:
+    return str(item.get("body") or "").rstrip().rpartition("\n")[2] == line
+
+
+def _queued(issue: Mapping[str, Any]) -> Queued:
+    return Queued(
+        id=str(int(issue["number"])),
+        title=plain(str(issue.get("title") or ""), TITLE_LIMIT),
+        creator=_login(issue),
+        at=utc(str(issue["updated_at"])),
+    )
 
 
 def _labels(issue: Mapping[str, Any]) -> list[str]:

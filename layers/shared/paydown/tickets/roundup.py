@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -20,12 +21,17 @@ from paydown.tickets.shapes import (
     NAME_LIMIT,
     TEXT_LIMIT,
     TITLE_LIMIT,
+    TITLE_SHOWN,
+    Comment,
     Message,
+    Queued,
     Secrets,
     Ticket,
+    TicketNotFound,
     checked_id,
     checked_marker,
     credentials,
+    exactly,
     plain,
 )
 from paydown.tickets.web import Answer, Web, said
@@ -34,6 +40,9 @@ RESOLVED = "resolved"
 REOPENED = "chatting"
 """What Roundup itself makes of a resolved issue on which somebody writes."""
 ATTEMPTS = 7
+MOMENT = "%Y-%m-%d.%H:%M:%S"
+PAGE = 100
+PAGES = 30
 
 
 @dataclass(frozen=True)
@@ -67,9 +76,54 @@ class RoundupTickets:
             messages=tuple(self._message(one) for one in (rest[-messages:] if messages else ())),
         )
 
+    def queued(self, queue: str, since: datetime) -> list[Queued]:
+        """See TicketSystem. A queue is a keyword."""
+        # Roundup takes the time for one in our user's time zone, so it is asked for a day more, and then we compare.
+        earliest = quote(f"from {(since - timedelta(days=1)).astimezone(UTC).strftime(MOMENT)}")
+        fields = "title,creator,activity,status&@verbose=2&@sort=activity"
+        path = f"issue?keyword={quote(queue, safe='')}&activity={earliest}&@fields={fields}"
+        found: list[Queued] = []
+        for page in range(1, PAGES + 1):
+            collection = self._call("GET", f"{path}&@page_size={PAGE}&@page_index={page}").data["data"]["collection"]
+            found += [_queued(issue) for issue in collection if (issue.get("status") or {}).get("name") != RESOLVED]
+            if len(collection) < PAGE:
+                break
+        return [one for one in found if one.at >= since]
+
+    def comment_of(self, ticket_id: str, comment_id: str) -> Comment:
+        """See TicketSystem. Its creator counts: a message's `author` is whoever its creator says, and anybody may edit.
+
+        Roundup does not tell when the content alone was changed: our detector refuses that for decisions.
+        """
+        if checked_id(comment_id) not in self._issue(ticket_id).messages:
+            raise TicketNotFound(f"message {comment_id} is not on issue {ticket_id}")
+        answer = self._call(
+            "GET", f"msg/{comment_id}?@verbose=3&@fields=content,author,creator,actor,creation,activity"
+        )
+        told = answer.data["data"]["attributes"]
+        names = {who: _exact_username(told.get(who)) for who in ("author", "creator", "actor")}
+        creator = names["creator"]
+        touched = told.get("creation") != told.get("activity") or told.get("creation") is None
+        return Comment(
+            author=exactly(creator),
+            text=plain(str(told.get("content") or ""), TEXT_LIMIT),
+            edited=touched or names["actor"] != creator or names["author"] not in ("", creator),
+            ours=creator == self._user(),
+            at=_moment(told["creation"]) if told.get("creation") else None,
+        )
+
     def comment(self, ticket_id: str, body: str, marker: str) -> bool:
         """See TicketSystem."""
         return self._write(ticket_id, body, marker, status=None)
+
+    def edit_comment(self, ticket_id: str, body: str, marker: str) -> bool:
+        """See TicketSystem. Roundup lets us rewrite our own messages only."""
+        message_id = f"{checked_marker(marker)}@issue{checked_id(ticket_id)}"
+        on_issue = self._issue(ticket_id).messages
+        ours = [message for message in self._posted(message_id) if message in on_issue]
+        if not ours:
+            return self.comment(ticket_id, body, marker)
+        return self._rewrite(ours[0], f"{plain(body)}\n\n{marker}")
 
     def comment_and_resolve(self, ticket_id: str, body: str, marker: str) -> bool:
         """See TicketSystem. One request does both."""
@@ -82,6 +136,42 @@ class RoundupTickets:
     def reopen(self, ticket_id: str) -> bool:
         """See TicketSystem."""
         return self._edit(ticket_id, lambda issue: {"status": REOPENED} if issue.status == RESOLVED else None)
+
+    def create(self, title: str, text: str, marker: str) -> str:
+        """See TicketSystem. Of two that are made at the same moment the older stays; the other is resolved."""
+        known = self.find(marker)
+        if known is not None:
+            return known
+        message_id = f"{marker}@new"
+        posted = self._posted(message_id)
+        message = posted[0] if posted else self._post(f"{plain(text)}\n\n{marker}", message_id)
+        issue = {"title": plain(" ".join(title.split()), TITLE_SHOWN), "messages": [message]}
+        made = str(self._call("POST", "issue", issue).data["data"]["id"])
+        oldest = self.find(marker) or made
+        if oldest != made:
+            self.resolve(made)
+        return oldest
+
+    def find(self, marker: str) -> str | None:
+        """See TicketSystem. It is the issue of ours that carries our message of this marker."""
+        own = self._user()
+        found: list[int] = []
+        for message in self._posted(f"{checked_marker(marker)}@new"):
+            answer = self._call("GET", f"issue?messages={message}&@fields=creator&@verbose=2")
+            collection = answer.data["data"]["collection"]
+            found += [int(one["id"]) for one in collection if _username(one.get("creator")) == own]
+        return str(min(found)) if found else None
+
+    def _rewrite(self, message: str, content: str) -> bool:
+        for attempt in range(ATTEMPTS):
+            answer = self._call("GET", f"msg/{message}?@verbose=3&@fields=content")
+            if str(answer.data["data"]["attributes"].get("content") or "") == content:
+                return False
+            condition = {"If-Match": answer.headers["etag"]}
+            if self._call("PATCH", f"msg/{message}", {"content": content}, condition, also=(412,)).status != 412:
+                return True
+            self._sleep(random.uniform(0.02, 0.1) * 2**attempt)  # noqa: S311 -- spreads rivals, hides nothing
+        raise RetryableError(f"message {message} keeps changing while we write to it", delay=10)
 
     def _write(self, ticket_id: str, body: str, marker: str, status: str | None) -> bool:
         content = f"{plain(body)}\n\n{checked_marker(marker)}"
@@ -195,6 +285,23 @@ def open_roundup(tracker: Tracker, secret: Secrets) -> RoundupTickets:
         "Referer": f"{tracker.url.rstrip('/')}/",
     }
     return RoundupTickets(Web(tracker.url, authorise, headers), lambda: log_in()["username"])
+
+
+def _queued(issue: Mapping[str, Any]) -> Queued:
+    return Queued(
+        id=str(issue["id"]),
+        title=plain(str(issue.get("title") or ""), TITLE_LIMIT),
+        creator=_username(issue.get("creator")),
+        at=_moment(issue["activity"]),
+    )
+
+
+def _moment(text: Any) -> datetime:
+    return datetime.strptime(str(text).partition("+")[0], MOMENT).replace(tzinfo=UTC)
+
+
+def _exact_username(user: Any) -> str:
+    return str(user["username"]) if isinstance(user, dict) and "username" in user else ""
 
 
 def _username(user: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from paydown.errors import PermanentError
@@ -13,6 +14,8 @@ TITLE_LIMIT = 2_000
 TEXT_LIMIT = 20_000
 NAME_LIMIT = 255
 """Characters; what is longer is cut."""
+TITLE_SHOWN = 250
+"""Characters of a title that we give: GitHub takes 256."""
 
 Secrets = Callable[[str], Any]
 """The value of a secret, by its name."""
@@ -34,6 +37,21 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Comment:
+    """One comment with what the system vouches for. `author` is its user's exact name, empty when it cannot be shown.
+
+    `edited`: it was changed since it was written, or is signed with another name, as far as the system tells. `ours`:
+    we wrote it. `at`: when it was written, in UTC.
+    """
+
+    author: str
+    text: str
+    edited: bool
+    ours: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True)
 class Ticket:
     """A ticket as it is now.
 
@@ -52,6 +70,16 @@ class Ticket:
     messages: tuple[Message, ...] = ()
 
 
+@dataclass(frozen=True)
+class Queued:
+    """A ticket in a queue, as a list shows it. `at` is when it last changed, in UTC."""
+
+    id: str
+    title: str
+    creator: str
+    at: datetime
+
+
 class TicketSystem(Protocol):
     """One ticket system.
 
@@ -64,8 +92,20 @@ class TicketSystem(Protocol):
         """The ticket, with at most `messages` of its latest comments."""
         ...
 
+    def queued(self, queue: str, since: datetime) -> list[Queued]:
+        """The tickets in a queue that are not resolved and changed at `since` or later."""
+        ...
+
+    def comment_of(self, ticket_id: str, comment_id: str) -> Comment:
+        """The comment with this id. Raises TicketNotFound if it is on another ticket."""
+        ...
+
     def comment(self, ticket_id: str, body: str, marker: str) -> bool:
         """Add a comment; the ticket's status stays as it is."""
+        ...
+
+    def edit_comment(self, ticket_id: str, body: str, marker: str) -> bool:
+        """Let the comment with this marker say `body`: it is rewritten, or added if it is missing."""
         ...
 
     def comment_and_resolve(self, ticket_id: str, body: str, marker: str) -> bool:
@@ -83,11 +123,24 @@ class TicketSystem(Protocol):
         """Open the ticket again if it is resolved."""
         ...
 
+    def create(self, title: str, text: str, marker: str) -> str:
+        """The id of our ticket with this marker, which is made if it is missing."""
+        ...
+
+    def find(self, marker: str) -> str | None:
+        """The id of the ticket that `create` made with this marker."""
+        ...
+
 
 def plain(text: str, limit: int = TEXT_LIMIT) -> str:
     """Text without control and direction-changing characters (line breaks and tabs stay), at most `limit` long."""
     clean = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def exactly(name: str) -> str:
+    """The name if it is shown as it is; else empty, since it could pass for another one."""
+    return name if name.isprintable() and len(name) <= NAME_LIMIT else ""
 
 
 def checked_marker(marker: str) -> str:

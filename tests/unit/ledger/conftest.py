@@ -1,0 +1,3 @@
+from tests.unit.toil.conftest import plant, world
+
+__all__ = ["plant", "world"]
