@@ -1,38 +1,48 @@
-"""Tell the ticket that asked for a run what became of it, and resolve it when the run is verified.
+"""Tell people what became of runs, quietly: on tickets, at once where a person is needed, else in a daily digest.
 
-It consumes "Remediation …" events and changes no run. Events come at least once and in any order: each has a marker by
-which its comment is found again, and what a run has left behind since (a hold that was decided) is not told any more.
-Deployed to observe, it only logs what it would write.
+It consumes "Remediation …" events and changes no run. Events come at least once and in any order: each is counted once
+in its finding (toil type, target, rule), which remembers what was told to whom. What a run has left behind since, such
+as a hold that was decided, is not told any more. Deployed to observe, it only logs what it would tell.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from functions.report_outcome.report import REPORTED, report
+from functions.report_outcome.channels import Message
+from functions.report_outcome.links import link_to_plan
+from functions.report_outcome.meaning import Meaning, asked, meaning_of, named_runs, recurred
+from functions.report_outcome.office import Office
+from functions.report_outcome.report import REPORTED, line, report
+from functions.report_outcome.story import story
 from paydown.clients import aws
-from paydown.errors import InvalidEvent, PaydownError, RetryableError
+from paydown.errors import InvalidEvent, PaydownError
 from paydown.events import RemediationChanged
-from paydown.ledger import Ledger, NoDocument, Outcome, Status, open_ledger
+from paydown.ledger import Ledger, Outcome, Status, open_ledger
+from paydown.ledger.findings import Identity, Task
 from paydown.tickets import open_tracker
 
-TRIAGE = "triage_ticket"
-"""Its runs are about the ticket itself; the run that it asked for is what the ticket is told about."""
+SCHEDULED = "Scheduled Event"
 
 logger = Logger(service="report_outcome")
 _ledger: list[Ledger] = []
 
 
 def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
-    """Tell the tickets of an SQS batch, or of a bare event.
+    """Tell of the events of an SQS batch, or of a bare one; each hour, do what is due.
 
     A batch returns the messages that failed: they come back, and end in the dead-letter queue. A bare event returns
     what was done.
     """
+    if event.get("detail-type") == SCHEDULED:
+        return hourly()
     if "Records" not in event:
         return {"done": tell(event)}
     failed = []
@@ -45,38 +55,116 @@ def handler(event: dict[str, Any], _context: object = None) -> dict[str, Any]:
     return {"batchItemFailures": failed}
 
 
-def tell(envelope: Any) -> str:
-    """Tell the ticket of one event. Returns what was done in a word or two.
+def hourly() -> dict[str, Any]:
+    """Send the digest when it is due, and write what was too small a change to be written before."""
+    if not _enforcing():
+        return {"done": "only observing"}
+    return _office().hourly()
 
-    Raises InvalidEvent, TicketNotFound, PermanentError, RetryableError.
+
+def tell(envelope: Any) -> str:
+    """Tell people of one event. Returns what was done in a word or two.
+
+    Raises InvalidEvent, TicketNotFound, PermanentError, RetryableError: then some may have been told, who are not told
+    again when the event comes back.
     """
     if not isinstance(envelope, dict) or not isinstance(envelope.get("detail"), dict):
         raise InvalidEvent("message", [("detail", "must be a JSON object")])
     change = RemediationChanged.from_detail(envelope["detail"])
-    if change.ticket is None or change.toil == TRIAGE or change.status not in REPORTED:
-        return "not for a ticket"
-    ledger = _opened()
-    if change.status == Status.HELD and _is_past(ledger, change):
-        return "out of date"
-    try:
-        tracker = ledger.inventory.current().document.tracker(change.ticket.tracker)
-    except NoDocument as error:
-        raise RetryableError(str(error)) from None
-    if tracker is None:
-        return "tracker not in the inventory"
-    if os.environ.get("PAYDOWN_MODE") != "Enforce":
+    office = _office()
+    plan: list[Any] = []
+    earlier = _earlier_ticket(office.ledger, change) if recurred(change) else ""
+    if change.status == Status.HELD:
+        if _is_past(office.ledger, change):
+            return "out of date"
+        plan = [one for one in office.ledger.journal.items(change.run_id) if one["plan"] == change.plan_number]
+    meaning = meaning_of(change, office.policy, lambda label: report(change, label, plan), earlier)
+    answers = _answers(change)
+    if meaning.nothing and not answers:
+        return "nothing to tell"
+    if not _enforcing():
         logger.info("would tell", status=change.status, run_id=change.run_id, target=change.target)
         return "only observing"
-    tickets = open_tracker(tracker, aws.secret)
-    write = tickets.comment_and_resolve if change.status == Outcome.VERIFIED else tickets.comment
-    told = write(change.ticket.id, report(change), marker(change))
-    logger.info("told" if told else "told before", status=change.status, run_id=change.run_id, target=change.target)
-    return "told" if told else "told before"
+    tasks = _counted(office, change, meaning)
+    done = office.do_all(_deliveries(office, change, meaning, tasks, answers=answers))
+    called_for = answers or any(task.write or task.speak for _, task in tasks)
+    noted = "noted" if meaning.counted or tasks else "nothing to tell"
+    result = "told" if done else "told before" if called_for else noted
+    logger.info(result, status=change.status, run_id=change.run_id, target=change.target)
+    return result
 
 
 def marker(change: RemediationChanged) -> str:
-    """What makes the comment on this transition of this run unique; the event's key is `<run id>:LOG#<number>`."""
+    """What makes the answer on this transition of this run unique; the event's key is `<run id>:LOG#<number>`."""
     return f"paydown-run: {change.key.replace(':', '/').replace('#', '-')}"
+
+
+def _counted(office: Office, change: RemediationChanged, meaning: Meaning) -> list[tuple[Identity, Task]]:
+    """Count the event in its findings and in the digest. Returns what it calls for, by finding."""
+    findings, now, own = office.findings, office.now(), meaning.identity
+    counting = office.digests.counting(change.toil, change.status, meaning.order, now) if meaning.counted else []
+    tasks = []
+    for sighting in meaning.sightings:
+        is_own = sighting.identity == own
+        tasks.append((sighting.identity, findings.see(sighting, now, counting if is_own else ())))
+    if meaning.over:
+        tasks.append((own, findings.close(own, meaning.order, meaning.over, now, counting)))
+    elif counting and not any(one.identity == own for one in meaning.sightings):
+        findings.count(own, meaning.order, now, counting)
+    for identity in meaning.calmed:
+        found = findings.get(identity)
+        if found is not None and (found.open or found.closed == meaning.order):
+            tasks.append((identity, findings.close(identity, meaning.order, f"run {change.run_id} was let in.", now)))
+    return tasks
+
+
+def _deliveries(
+    office: Office, change: RemediationChanged, meaning: Meaning, tasks: list[tuple[Identity, Task]], *, answers: bool
+) -> list[Callable[[], bool]]:
+    """What is to be told, each part by itself."""
+    parts: list[Callable[[], bool]] = []
+    order, own = meaning.order, meaning.identity
+    if answers:
+        resolve = change.status == Outcome.VERIFIED
+        text = report(change)
+        answer = partial(office.desk.comment, asked(change), text, marker(change), resolve=resolve)
+        parts.append(partial(office.once, own, order, "answer", answer))
+    for identity, task in tasks:
+        if task.write:
+            write = partial(office.desk.write, identity, task, partial(story, office.ledger, change))
+            parts.append(partial(office.once, identity, order, "tickets", write))
+        if task.speak:
+            label = next(one.label for one in meaning.sightings if one.identity == identity)
+            parts.append(partial(office.speak, identity, _message(office, change, meaning, identity, label)))
+    if change.status == Outcome.VERIFIED and change.status in office.policy.notifications.at_once:
+        parts.append(partial(office.speak, own, _message(office, change, meaning, own, change.status)))
+    return parts
+
+
+def _message(office: Office, change: RemediationChanged, meaning: Meaning, identity: Identity, label: str) -> Message:
+    text = next((one.text for one in meaning.sightings if one.identity == identity), "") or report(change)
+    text += f"\n\nFinding {identity.id}. To quiet it: paydown snooze {identity.id} --for 7d"
+    what = change.status if label == change.status else f"{change.status}, {label}"
+    return Message(
+        id=meaning.order,
+        headline=f"Paydown: {change.toil} on {line(change.target)}: {what}",
+        text=text,
+        attributes={"kind": label, "status": change.status, "toil": change.toil},
+        link=link_to_plan(change, office.now()) if change.status == Status.HELD else None,
+    )
+
+
+def _answers(change: RemediationChanged) -> bool:
+    """Whether who asked gets an answer of its own; what is wrong is told by the finding's comment."""
+    return bool(asked(change)) and change.status in (Outcome.VERIFIED, Outcome.SKIPPED) and change.status in REPORTED
+
+
+def _earlier_ticket(ledger: Ledger, change: RemediationChanged) -> str:
+    """The ticket of the earlier run after which the fault came back."""
+    for run in map(ledger.runs.get, named_runs(change)):
+        if run is not None and run.ticket is not None:
+            return f"{run.ticket.tracker}/{run.ticket.id}"
+    return ""
 
 
 def _is_past(ledger: Ledger, change: RemediationChanged) -> bool:
@@ -84,7 +172,15 @@ def _is_past(ledger: Ledger, change: RemediationChanged) -> bool:
     return run is not None and not change.key.endswith(f"LOG#{run.sequence:06}")
 
 
-def _opened() -> Ledger:
+def _enforcing() -> bool:
+    return os.environ.get("PAYDOWN_MODE") == "Enforce"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _office() -> Office:
     if not _ledger:
         _ledger.append(open_ledger())
-    return _ledger[0]
+    return Office(_ledger[0], _now, lambda tracker: open_tracker(tracker, aws.secret))

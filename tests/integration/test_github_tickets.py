@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -16,90 +12,10 @@ from paydown.errors import PermanentError
 from paydown.inventory import Tracker
 from paydown.tickets import TicketNotFound, open_tracker
 from paydown.tickets.github import GithubTickets, verbatim
+from tests.integration.github_server import Github
 
 MARKER = "paydown-run: 0f3a/1"
 LINE = f"<!-- {MARKER} -->"
-
-
-class Github:
-    """Issues of `acme/shop`, kept in memory. `login` is whose token it is."""
-
-    def __init__(self, login: str = "paydown-bot") -> None:
-        self.login = login
-        self.issues: dict[int, dict[str, Any]] = {}
-        self.comments: dict[int, list[dict[str, Any]]] = {}
-        self.asked: list[tuple[str, str]] = []
-        self.tokens: set[str] = set()
-        self.before_post: Callable[[], None] = lambda: None
-        self._next = 1_000
-        self._lock = threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.asked.append((self.command, self.path))
-                outer.tokens.add(self.headers["Authorization"])
-                status, data = outer.answer(self.command, urlsplit(self.path), json.loads(body) if body else None)
-                content = b"" if data is None else json.dumps(data).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 -- http.server calls these
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/repos/acme/shop"
-        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
-
-    def open(self, number: int, title: str = "t", body: str | None = "b", user: str = "octocat", **more: Any) -> None:
-        self.issues[number] = {
-            "number": number, "title": title, "body": body, "state": "open", "state_reason": None,
-            "user": {"login": user}, "labels": [], **more,
-        }  # fmt: skip
-        self.comments[number] = []
-
-    def add(self, number: int, body: str, user: str) -> dict[str, Any]:
-        with self._lock:
-            self._next += 1
-            made = {"id": self._next, "body": body, "user": {"login": user}}
-            self.comments[number].append(made)
-            return made
-
-    def answer(self, method: str, url: Any, body: Any) -> tuple[int, Any]:
-        if (method, url.path) == ("GET", "/user"):
-            return 200, {"login": self.login}
-        path = url.path.removeprefix("/repos/acme/shop")
-        if method == "DELETE" and (found := re.fullmatch(r"/issues/comments/(\d+)", path)):
-            for comments in self.comments.values():
-                comments[:] = [one for one in comments if one["id"] != int(found[1])]
-            return 204, None
-        found = re.fullmatch(r"/issues/(\d+)(/comments)?", path)
-        if found is None or int(found[1]) not in self.issues:
-            return 404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}
-        number = int(found[1])
-        if found[2] and method == "GET":
-            query = parse_qs(url.query)
-            page, size = int(query.get("page", ["1"])[0]), int(query.get("per_page", ["30"])[0])
-            return 200, self.comments[number][(page - 1) * size : page * size]
-        if found[2]:
-            self.before_post()
-            return 201, self.add(number, body["body"], self.login)
-        if method == "PATCH":
-            self.issues[number].update(body)
-        return 200, self.issues[number]
 
 
 @pytest.fixture
@@ -209,7 +125,7 @@ def test_dying_between_closing_and_commenting_is_made_good(github: Github, ticke
         raise ConnectionAbortedError
 
     github.before_post = die
-    github.http.handle_error = lambda request, address: None  # type: ignore[method-assign] -- it dies on purpose
+    github.http.http.handle_error = lambda request, address: None  # type: ignore[method-assign] -- it dies on purpose
     with pytest.raises(Exception, match="does not answer"):
         tickets.comment_and_resolve("7", "done", MARKER)
     assert github.issues[7]["state"] == "closed"
@@ -243,3 +159,49 @@ def test_a_malformed_answer_is_permanent(github: Github, tickets: GithubTickets)
     github.issues[7] = []  # type: ignore[assignment] -- malformed on purpose
     with pytest.raises(PermanentError, match="shape"):
         tickets.read("7")
+
+
+def test_a_comment_is_edited_in_place(github: Github, tickets: GithubTickets) -> None:
+    github.add(7, f"forged\n\n{LINE}", "mallory")
+    assert tickets.edit_comment("7", "seen once", MARKER) is True
+    assert tickets.edit_comment("7", "seen twice", MARKER) is True
+    assert tickets.edit_comment("7", "seen twice", MARKER) is False
+    assert bodies(github) == [f"forged\n\n{LINE}", f"```text\nseen twice\n```\n\n{LINE}"]
+    assert [method for method, _ in github.writes()] == ["POST", "PATCH"]
+
+
+def test_an_issue_is_made_once(github: Github, tickets: GithubTickets) -> None:
+    assert tickets.find(MARKER) is None
+    made = tickets.create("Paydown:\nescalated @all", "text with @octocat", MARKER)
+    assert tickets.create("another", "text", MARKER) == made == tickets.find(MARKER) == "8"
+    issue = github.issues[8]
+    assert issue["title"] == "Paydown: escalated @all"
+    assert issue["body"] == f"```text\ntext with @octocat\n```\n\n{LINE}"
+    assert len(github.issues) == 2
+
+
+def test_an_issue_of_somebody_else_is_not_taken_for_ours(github: Github, tickets: GithubTickets) -> None:
+    github.open(8, body=f"x\n\n{LINE}", user="mallory")
+    assert tickets.find(MARKER) is None
+    assert tickets.create("ours", "text", MARKER) == "9"
+
+
+def test_our_issue_is_found_among_many(github: Github, tickets: GithubTickets) -> None:
+    made = tickets.create("ours", "text", MARKER)
+    for number in range(20, 250):
+        github.open(number, user=github.login)
+    assert tickets.find(MARKER) == made
+
+
+def test_of_two_issues_made_at_the_same_moment_the_older_stays_open(github: Github, tickets: GithubTickets) -> None:
+    answer = github.answer
+
+    def meddling(method: str, url: Any, body: Any) -> tuple[int, Any]:
+        if method == "POST":
+            github.open(8, body=f"x\n\n{LINE}", user=github.login)
+        return answer(method, url, body)
+
+    github.answer = meddling  # type: ignore[method-assign] -- the rival has to come in between
+    assert tickets.create("ours", "text", MARKER) == "8"
+    assert (github.issues[8]["state"], github.issues[9]["state"]) == ("open", "closed")
+    assert github.issues[9]["state_reason"] == "not_planned"

@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from paydown.clients import web as module
 from paydown.errors import PermanentError, RetryableError
-from paydown.tickets import web as module
 from paydown.tickets.shapes import TicketNotFound
 from paydown.tickets.web import Web
+from tests.integration.http_server import HttpServer, answered
+
+
+class Server(HttpServer):
+    """Keeps what it was asked; answers as the test says."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.answer: Respond = plainly(200, b"{}")
+        super().__init__(self._noted)
+
+    def _noted(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        self.seen.append((handler.command, handler.path, {k.lower(): v for k, v in handler.headers.items()}, body))
+        self.answer(handler)
+
 
 Respond = Callable[[BaseHTTPRequestHandler], None]
 
 
-class Server:
-    def __init__(self) -> None:
-        self.respond: Respond = plainly(200, b"{}")
-        self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def answer(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                outer.seen.append((self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                outer.respond(self)
-
-            do_GET = do_POST = do_PATCH = do_DELETE = answer  # noqa: N815 -- http.server calls these
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        self.thread = threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self.thread.start()
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
-        self.thread.join()
-
-
 def plainly(status: int, body: bytes, **headers: str) -> Respond:
-    def respond(handler: BaseHTTPRequestHandler) -> None:
-        handler.send_response(status)
-        handler.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
-            handler.send_header(name.replace("_", "-"), value)
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    return respond
+    return lambda handler: answered(handler, status, body, **headers)
 
 
 @pytest.fixture
@@ -75,7 +50,7 @@ def web(server: Server) -> Iterator[Web]:
 
 
 def test_a_call_and_its_answer(server: Server, web: Web) -> None:
-    server.respond = plainly(201, '{"a": "ü"}'.encode(), ETag='"x"')
+    server.answer = plainly(201, '{"a": "ü"}'.encode(), ETag='"x"')
     answer = web.call("POST", "/things", {"b": "ß"}, {"If-Match": "1"})
     assert (answer.status, answer.headers["etag"], answer.data) == (201, '"x"', {"a": "ü"})
     method, path, headers, body = server.seen[0]
@@ -96,14 +71,14 @@ def test_credentials_are_asked_for_once(server: Server) -> None:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_what_is_not_there(server: Server, web: Web, status: int) -> None:
-    server.respond = plainly(status, b'{"message": "Not Found"}')
+    server.answer = plainly(status, b'{"message": "Not Found"}')
     with pytest.raises(TicketNotFound, match="Not Found"):
         web.call("GET", "/")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 409, 412, 422])
 def test_what_will_not_get_better(server: Server, web: Web, status: int) -> None:
-    server.respond = plainly(status, b'{"error": {"msg": "no\\n\\nway"}}')
+    server.answer = plainly(status, b'{"error": {"msg": "no\\n\\nway"}}')
     with pytest.raises(PermanentError, match=rf"{status} \(no way\)") as caught:
         web.call("GET", "/")
     assert "hush" not in str(caught.value)
@@ -124,7 +99,7 @@ def test_what_will_not_get_better(server: Server, web: Web, status: int) -> None
 def test_what_may_get_better(
     server: Server, web: Web, status: int, headers: dict[str, str], low: float, high: float
 ) -> None:
-    server.respond = plainly(status, b"<html>not JSON</html>", **headers)
+    server.answer = plainly(status, b"<html>not JSON</html>", **headers)
     with pytest.raises(RetryableError) as caught:
         web.call("GET", "/")
     assert low <= caught.value.delay <= high
@@ -132,7 +107,7 @@ def test_what_may_get_better(
 
 def test_a_used_up_limit_gets_better_when_it_is_reset(server: Server, web: Web) -> None:
     reset = str(int(time.time()) + 100)
-    server.respond = plainly(403, b"", X_RateLimit_Remaining="0", X_RateLimit_Reset=reset)
+    server.answer = plainly(403, b"", X_RateLimit_Remaining="0", X_RateLimit_Reset=reset)
     with pytest.raises(RetryableError) as caught:
         web.call("GET", "/")
     assert 50 <= caught.value.delay <= 100
@@ -141,7 +116,7 @@ def test_a_used_up_limit_gets_better_when_it_is_reset(server: Server, web: Web) 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_are_not_followed(server: Server, web: Web, status: int) -> None:
     other = Server()
-    server.respond = plainly(status, b"", Location=f"{other.url}/")
+    server.answer = plainly(status, b"", Location=f"{other.url}/")
     try:
         with pytest.raises(PermanentError, match="redirects"):
             web.call("GET", "/")
@@ -162,7 +137,7 @@ def test_a_huge_answer_is_not_taken(server: Server, web: Web) -> None:
         except OSError:
             handler.close_connection = True
 
-    server.respond = endless
+    server.answer = endless
     with pytest.raises(PermanentError, match="answers more than"):
         web.call("GET", "/")
 
@@ -181,7 +156,7 @@ def test_a_trickle_ends(server: Server, web: Web, monkeypatch: pytest.MonkeyPatc
         except OSError:
             handler.close_connection = True
 
-    server.respond = trickle
+    server.answer = trickle
     began = time.monotonic()
     with pytest.raises(RetryableError, match="too slowly"):
         web.call("GET", "/")
@@ -196,17 +171,17 @@ def test_a_connection_that_breaks(server: Server, web: Web) -> None:
         handler.wfile.write(b"{")
         handler.close_connection = True
 
-    server.respond = break_off
+    server.answer = break_off
     with pytest.raises(RetryableError, match="does not answer"):
         web.call("GET", "/")
 
 
 def test_success_that_is_not_json(server: Server, web: Web) -> None:
-    server.respond = plainly(200, b"<html>log in</html>")
+    server.answer = plainly(200, b"<html>log in</html>")
     with pytest.raises(PermanentError, match="JSON"):
         web.call("GET", "/")
 
 
 def test_an_empty_answer(server: Server, web: Web) -> None:
-    server.respond = plainly(204, b"")
+    server.answer = plainly(204, b"")
     assert web.call("DELETE", "/").data is None

@@ -11,15 +11,18 @@ from tests.real.docker_engine import (
     sleeping_program,
     ssm_agent,
 )
+from tests.real.roundup_server import ingress, tracker
 
 __all__ = [
     "client_secret",
     "docker_engine",
     "docker_host",
     "engine",
+    "ingress",
     "output_store",
     "over_ssm",
     "plain_registry",
     "sleeping_program",
     "ssm_agent",
+    "tracker",
 ]

@@ -11,13 +11,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from local import roundup
 from local.processes import Service
+from tests.servers import need
 
 SECRET = "50% of a secret"
 
@@ -120,3 +123,18 @@ class Tracker:
     @property
     def spool(self) -> list[Path]:
         return sorted((self.roundup.tracker / "paydown-spool").glob("[0-9]*.json"))
+
+
+@pytest.fixture(scope="module")
+def ingress() -> Iterator[Ingress]:
+    receiver = Ingress()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="module")
+def tracker(tmp_path_factory: pytest.TempPathFactory, ingress: Ingress) -> Iterator[Tracker]:
+    need(roundup.installed(), "Roundup is not installed (pip install roundup)")
+    running = Tracker(tmp_path_factory.mktemp("roundup"), ingress.port)
+    yield running
+    running.service.stop()

@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from local import roundup
 from paydown.errors import PermanentError, RetryableError
 from paydown.inventory import Tracker as Declared
 from paydown.tickets import TicketNotFound, TicketSystem, open_tracker
 from paydown.tickets.roundup import ATTEMPTS, RoundupTickets
 from paydown.tickets.web import Answer
 from tests.real.roundup_server import Ingress, Tracker
-from tests.servers import need
 
 MARKER = "paydown-run: 0f3a/1"
-
-
-@pytest.fixture(scope="module")
-def ingress() -> Iterator[Ingress]:
-    receiver = Ingress()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture(scope="module")
-def tracker(tmp_path_factory: pytest.TempPathFactory, ingress: Ingress) -> Iterator[Tracker]:
-    need(roundup.installed(), "Roundup is not installed (pip install roundup)")
-    running = Tracker(tmp_path_factory.mktemp("roundup"), ingress.port)
-    yield running
-    running.service.stop()
 
 
 def connect(tracker: Tracker, **wrong: str) -> RoundupTickets:
@@ -289,3 +271,73 @@ def test_a_tracker_that_is_down_is_retryable(tracker: Tracker) -> None:
     gone = Declared(uid="t2", name="gone", system="roundup", url="http://127.0.0.1:9/paydown/", secret="s")
     with pytest.raises(RetryableError):
         open_tracker(gone, lambda name: tracker.roundup.credentials).read("1")
+
+
+def test_a_comment_is_edited_in_place(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("standing", "text", status="resolved")
+    marker = f"paydown-run: finding/{issue}/1"
+    assert tickets.edit_comment(issue, "seen once\n\nthe end", marker) is True
+    assert tickets.edit_comment(issue, "seen twice", marker) is True
+    assert tickets.edit_comment(issue, "seen twice", marker) is False
+    assert tickets.comment(issue, "another text", marker) is False
+    assert [one["content"] for one in messages(tracker, issue)] == ["text", f"seen twice\n\n{marker}"]
+    assert status(tracker, issue) == "resolved"
+
+
+def test_the_comment_of_somebody_else_is_not_edited(tracker: Tracker, tickets: RoundupTickets) -> None:
+    issue = tracker.create("standing")
+    marker = f"paydown-run: finding/{issue}/1"
+    fake = tracker.call("operator", "POST", "msg", {"content": marker, "messageid": f"{marker}@issue{issue}"})["id"]
+    tracker.call("operator", "PATCH", f"issue/{issue}", {"messages": [fake]})
+    assert tickets.edit_comment(issue, "the real one", marker) is True
+    assert [one["content"] for one in messages(tracker, issue)] == [marker, f"the real one\n\n{marker}"]
+
+
+def test_an_issue_is_made_once(tracker: Tracker, tickets: RoundupTickets, ingress: Ingress) -> None:
+    marker = "paydown-run: finding/made/1/ticket"
+    assert tickets.find(marker) is None
+    made = tickets.create("Paydown: recover_node\nescalated", "the whole story", marker)
+    assert connect(tracker).create("another", "text", marker) == made == tickets.find(marker)
+    assert [one["content"] for one in messages(tracker, made)] == [f"the whole story\n\n{marker}"]
+    ticket = tickets.read(made)
+    assert (ticket.title, ticket.creator, ticket.resolved) == ("Paydown: recover_node escalated", "paydown", False)
+    assert tickets.comment_and_resolve(made, "It is over.", f"{marker}/over") is True
+    assert tickets.reopen(made) is True
+    tracker.create("of a person")
+    while (title := ingress.next()["title"]) != "of a person":
+        assert not title.startswith("Paydown"), "what we make ourselves raises no event"
+
+
+def test_an_issue_that_only_carries_our_message_is_not_ours(tracker: Tracker, tickets: RoundupTickets) -> None:
+    marker = "paydown-run: finding/borrowed/1/ticket"
+    older = tracker.create("older")
+    made = tickets.create("ours", "story", marker)
+    (message,) = tracker.call("operator", "GET", f"issue/{made}")["attributes"]["messages"]
+    tracker.call("operator", "PATCH", f"issue/{older}", {"messages": [message["id"]]})
+    assert tickets.find(marker) == made
+
+
+def test_dying_between_the_message_and_the_issue_is_made_good(tracker: Tracker, tickets: RoundupTickets) -> None:
+    marker = "paydown-run: finding/half/1/ticket"
+    tracker.call("paydown", "POST", "msg", {"content": "story", "messageid": f"{marker}@new"})
+    made = tickets.create("ours", "story", marker)
+    assert len(messages(tracker, made)) == 1
+    assert tickets.create("ours", "story", marker) == made
+
+
+def test_four_that_make_the_same_issue_at_once_leave_one_open(tracker: Tracker) -> None:
+    marker = "paydown-run: finding/crowd/1/ticket"
+    barrier = threading.Barrier(4)
+
+    def make(_: int) -> str:
+        client = connect(tracker)
+        barrier.wait()
+        return client.create("crowded", "story", marker)
+
+    with ThreadPoolExecutor(4) as pool:
+        made = set(pool.map(make, range(4)))
+    ours = connect(tracker).find(marker)
+    assert ours in made
+    found = tracker.call("operator", "GET", "issue?title=crowded")["collection"]
+    open_ones = [one["id"] for one in found if status(tracker, str(one["id"])) != "resolved"]
+    assert [str(one) for one in open_ones] == [ours]

@@ -17,22 +17,6 @@ from local.processes import free_port
 from tests.real.roundup_server import SECRET, Ingress, Refused, Tracker, eventually
 from tests.servers import need
 
-
-@pytest.fixture(scope="module")
-def ingress() -> Iterator[Ingress]:
-    receiver = Ingress()
-    yield receiver
-    receiver.close()
-
-
-@pytest.fixture(scope="module")
-def tracker(tmp_path_factory: pytest.TempPathFactory, ingress: Ingress) -> Iterator[Tracker]:
-    need(roundup.installed(), "Roundup is not installed (pip install roundup)")
-    running = Tracker(tmp_path_factory.mktemp("roundup"), ingress.port)
-    yield running
-    running.service.stop()
-
-
 Start = Callable[[int], Tracker]
 
 
@@ -101,7 +85,7 @@ def test_a_refused_change_is_never_told(tracker: Tracker, ingress: Ingress) -> N
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("POST", "issue", {"title": "ours"}),
+        ("POST", "issue", {"title": "ours", "priority": "urgent"}),
         ("PATCH", "issue/1", {"title": "renamed"}),
         ("PATCH", "issue/1", {"keyword": ["automation"]}),
         ("POST", "msg", {"content": "as somebody else", "author": "operator"}),
@@ -159,6 +143,16 @@ def test_what_was_not_sent_survives_a_restart_and_a_new_address(start: Start) ->
         assert eventually(lambda: not again.spool)
     finally:
         receiver.close()
+
+
+def test_a_tracker_of_an_earlier_version_gets_the_role_of_this_one(start: Start) -> None:
+    tracker = start(free_port())
+    schema = tracker.roundup.tracker / "schema.py"
+    ours = schema.read_text()
+    assert ours.count(roundup.SCHEMA_BEGINS) == 1
+    schema.write_text(ours.replace('name="Edit", klass="msg"', 'name="View", klass="msg"'))
+    start(free_port())
+    assert schema.read_text() == ours
 
 
 def test_trouble_is_retried_under_the_same_delivery_id(start: Start) -> None:

@@ -66,6 +66,9 @@ class SweepFloor(Toil[Host]):
     def plan(self, target: Host) -> Draft:
         return Draft.of([Sweep(object=target.ref, precondition="crumbs")])
 
+    def population(self, target: Host) -> None:
+        return None
+
     def apply(self, action: Sweep, target: Host) -> Done:
         type(self).swept += 1
         return Done({"crumbs": 7})

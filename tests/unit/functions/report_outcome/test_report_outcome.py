@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from paydown.errors import InvalidEvent, PermanentError, RetryableError
 from paydown.events import RemediationChanged, TicketCreated
 from paydown.ledger import Ledger, Outcome, Reason, Run, Status
 from paydown.tickets import TicketNotFound
+from tests.unit.functions.report_outcome.fake_tickets import FakeTickets
 from tests.unit.ledgers import Clock
 
 EVENTS = Path(__file__).parents[4] / "events" / "report_outcome"
@@ -26,31 +26,9 @@ INVENTORY = {
 }
 
 
-@dataclass
-class Tracker:
-    """Remembers what it was told, as a convergent ticket system."""
-
-    comments: dict[tuple[str, str], str] = field(default_factory=dict)
-    resolved: set[str] = field(default_factory=set)
-    trouble: Exception | None = None
-
-    def comment(self, ticket_id: str, body: str, marker: str) -> bool:
-        if self.trouble:
-            raise self.trouble
-        new = (ticket_id, marker) not in self.comments
-        self.comments.setdefault((ticket_id, marker), body)
-        return new
-
-    def comment_and_resolve(self, ticket_id: str, body: str, marker: str) -> bool:
-        new = self.comment(ticket_id, body, marker)
-        if new:
-            self.resolved.add(ticket_id)
-        return new
-
-
 @pytest.fixture
-def tracker(monkeypatch: pytest.MonkeyPatch, ledger: Ledger, clock: Clock) -> Tracker:
-    made = Tracker()
+def tracker(monkeypatch: pytest.MonkeyPatch, ledger: Ledger, clock: Clock) -> FakeTickets:
+    made = FakeTickets()
     ledger.inventory.publish(INVENTORY, "test", clock())
     monkeypatch.setattr(app, "_ledger", [ledger])
     monkeypatch.setattr(app, "open_tracker", lambda declared, secret: made)
@@ -73,7 +51,7 @@ def batch(*envelopes: Any) -> dict[str, Any]:
     return app.handler({"Records": records})
 
 
-def test_a_verified_run_resolves_its_ticket(tracker: Tracker) -> None:
+def test_a_verified_run_resolves_its_ticket(tracker: FakeTickets) -> None:
     assert app.handler(sample()) == {"done": "told"}
     assert tracker.resolved == {"1"}
     ((key, body),) = tracker.comments.items()
@@ -84,14 +62,14 @@ def test_a_verified_run_resolves_its_ticket(tracker: Tracker) -> None:
     assert "paydown explain 5f0c0a6e8f2b4c1d9e7a3b5c7d9f1e2a" in body
 
 
-def test_the_same_event_twice_is_one_comment(tracker: Tracker) -> None:
+def test_the_same_event_twice_is_one_comment(tracker: FakeTickets) -> None:
     assert batch(sample(), sample()) == {"batchItemFailures": []}
     assert app.handler(sample()) == {"done": "told before"}
     assert len(tracker.comments) == 1
 
 
 @pytest.mark.parametrize("status", ["Failed", "Unverified", "Refused", "Rejected", "Held", "Skipped", "Observed"])
-def test_other_outcomes_comment_and_leave_the_ticket_open(tracker: Tracker, status: str) -> None:
+def test_other_outcomes_comment_and_leave_the_ticket_open(tracker: FakeTickets, status: str) -> None:
     reasons = [["permanent", "the engine refuses"]]
     assert app.handler(sample(status=status, reasons=reasons)) == {"done": "told"}
     assert tracker.resolved == set()
@@ -101,8 +79,8 @@ def test_other_outcomes_comment_and_leave_the_ticket_open(tracker: Tracker, stat
 
 
 @pytest.mark.parametrize("status", ["Planned", "Deferred", "Applying", "Waiting", "Verifying"])
-def test_steps_on_the_way_are_not_told(tracker: Tracker, status: str) -> None:
-    assert app.handler(sample(status=status)) == {"done": "not for a ticket"}
+def test_steps_on_the_way_are_not_told(tracker: FakeTickets, status: str) -> None:
+    assert app.handler(sample(status=status)) == {"done": "nothing to tell"}
     assert tracker.comments == {}
 
 
@@ -110,17 +88,17 @@ def test_every_outcome_has_its_words() -> None:
     assert set(REPORTED) == {*Outcome, Status.HELD}
 
 
-def test_runs_without_a_ticket_and_triage_itself_are_not_told(tracker: Tracker) -> None:
-    assert app.handler(sample(ticket=None)) == {"done": "not for a ticket"}
-    assert app.handler(sample(toil="triage_ticket")) == {"done": "not for a ticket"}
+def test_runs_without_a_ticket_and_triage_itself_are_not_told(tracker: FakeTickets) -> None:
+    assert app.handler(sample(ticket=None)) == {"done": "noted"}
+    assert app.handler(sample(toil="triage_ticket", status="Failed")) == {"done": "told before"}
     assert tracker.comments == {}
 
 
-def test_a_tracker_that_is_not_declared_any_more(tracker: Tracker) -> None:
-    assert app.handler(sample(ticket={"tracker": "gone", "id": "1"})) == {"done": "tracker not in the inventory"}
+def test_a_tracker_that_is_not_declared_any_more(tracker: FakeTickets) -> None:
+    assert app.handler(sample(ticket={"tracker": "gone", "id": "1"})) == {"done": "told before"}
 
 
-def test_deployed_to_observe_it_writes_nothing(tracker: Tracker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deployed_to_observe_it_writes_nothing(tracker: FakeTickets, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYDOWN_MODE", "Observe")
     assert app.handler(sample()) == {"done": "only observing"}
     monkeypatch.delenv("PAYDOWN_MODE")
@@ -142,11 +120,11 @@ def held_event(run: Run) -> dict[str, Any]:
     return sample("remediation_held", run_id=run.id, key=f"{run.id}:LOG#{run.sequence:06}")
 
 
-def test_a_hold_is_told_while_it_lasts(tracker: Tracker, ledger: Ledger, clock: Clock) -> None:
+def test_a_hold_is_told_while_it_lasts(tracker: FakeTickets, ledger: Ledger, clock: Clock) -> None:
     assert app.handler(held_event(held_run(ledger, clock))) == {"done": "told"}
 
 
-def test_a_hold_that_was_decided_is_not_told_any_more(tracker: Tracker, ledger: Ledger, clock: Clock) -> None:
+def test_a_hold_that_was_decided_is_not_told_any_more(tracker: FakeTickets, ledger: Ledger, clock: Clock) -> None:
     run = held_run(ledger, clock)
     late = held_event(run)
     ledger.runs.end(run, Outcome.REJECTED, clock(), [Reason("rejected", "by somebody")])
@@ -155,7 +133,7 @@ def test_a_hold_that_was_decided_is_not_told_any_more(tracker: Tracker, ledger: 
 
 
 @pytest.mark.parametrize("trouble", [RetryableError("down"), PermanentError("401"), TicketNotFound("404")])
-def test_trouble_brings_the_message_back(tracker: Tracker, trouble: Exception) -> None:
+def test_trouble_brings_the_message_back(tracker: FakeTickets, trouble: Exception) -> None:
     tracker.trouble = trouble
     assert batch(sample()) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
     tracker.trouble = None
@@ -163,7 +141,7 @@ def test_trouble_brings_the_message_back(tracker: Tracker, trouble: Exception) -
     assert len(tracker.comments) == 1
 
 
-def test_malformed_messages_come_back_alone(tracker: Tracker) -> None:
+def test_malformed_messages_come_back_alone(tracker: FakeTickets) -> None:
     broken = sample()
     del broken["detail"]["run_id"]
     answer = batch("text", {}, {"detail": 3}, broken, sample())
@@ -177,6 +155,7 @@ def test_malformed_messages_come_back_alone(tracker: Tracker) -> None:
 
 def test_no_inventory_is_waited_for(monkeypatch: pytest.MonkeyPatch, ledger: Ledger) -> None:
     monkeypatch.setattr(app, "_ledger", [ledger])
+    monkeypatch.setenv("PAYDOWN_MODE", "Enforce")
     with pytest.raises(RetryableError):
         app.tell(sample())
 
