@@ -2,23 +2,29 @@
 
 The answer is 202 only after the bus has every event. What is the sender's fault is a 4xx that names it; what is ours is
 a 5xx, so that the sender repeats: an exception that nobody expected ends the invocation, which the gateway answers 502.
+That the sender was heard of is noted in the ledger at the end, and costs no event if it fails.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 
 from functions.ingress.proxy import Answer, answer, named, refusal, request_of, sender_of
 from paydown.clients import aws, bus
-from paydown.errors import InvalidEvent, PaydownError, PermanentError
+from paydown.errors import InvalidEvent, PaydownError
 from paydown.sources import sender
-from paydown.sources.webhook import Batch, TooLarge, Unauthorized
+from paydown.sources.webhook import Batch, TooLarge, Unauthorized, secrets_of
+
+if TYPE_CHECKING:
+    from paydown.ledger.sources_seen import Sources
 
 logger = Logger(service="ingress")
+_sources: list[Sources] = []
 
 
 def handler(event: dict[str, Any], _context: object = None) -> Answer:
@@ -51,7 +57,20 @@ def _handle(name: str, event: Mapping[str, Any]) -> Answer:
     except PaydownError as error:
         logger.exception("unavailable", extra={"sender": name, "reason": str(error)})
         return refusal(503, "unavailable", "send it again")
+    _note(name, batch)
     return _accepted(name, batch)
+
+
+def _note(name: str, batch: Batch) -> None:
+    """Leave word in the ledger that the sender was heard of, and what it told. The bus has the events by now."""
+    try:
+        if not _sources:
+            from paydown.ledger.sources_seen import open_sources
+
+            _sources.append(open_sources(hurried=True))
+        _sources[0].note(name, batch.events, datetime.now(UTC))
+    except Exception:  # whatever it is, the sender must not repeat what the bus has
+        logger.exception("not noted", extra={"sender": name})
 
 
 def _accepted(name: str, batch: Batch) -> Answer:
@@ -67,16 +86,3 @@ def _accepted(name: str, batch: Batch) -> Answer:
 
 def _log_faults(name: str, faults: Sequence[tuple[str, str]]) -> None:
     logger.warning("invalid", extra={"sender": name, "fields": [fault["field"] for fault in named(faults)]})
-
-
-def secrets_of(document: Any) -> list[str]:
-    """The secrets that prove a sender: of a text, or of `{"current": …, "previous": …}` while it is changed.
-
-    Raises PermanentError when there is none.
-    """
-    values = [document.get("current"), document.get("previous")] if isinstance(document, Mapping) else [document]
-    # A secret that was put there from a file ends in a line break, which no header can hold.
-    found = [value.strip() for value in values if isinstance(value, str) and value.strip()]
-    if not found:
-        raise PermanentError('the secret of this sender is neither a text nor {"current": …}')
-    return found

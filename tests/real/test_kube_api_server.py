@@ -16,7 +16,19 @@ import yaml
 
 from local.cluster.service import service
 from local.processes import free_port
-from paydown.clients.kube import Blocked, ClusterApi, Evicted, Gone, NodeState, Owner, Pod, Refused, cluster, connect
+from paydown.clients.kube import (
+    OPERATOR,
+    Blocked,
+    ClusterApi,
+    Evicted,
+    Gone,
+    NodeState,
+    Owner,
+    Pod,
+    Refused,
+    cluster,
+    connect,
+)
 from paydown.clients.kube.credentials import Credentials, _http
 from paydown.clients.kube.http import Http
 from paydown.inventory import Cluster
@@ -196,3 +208,9 @@ def test_what_a_controller_wants(api: ClusterApi, http: Http, make: Make, kind: 
     assert api.wanted(namespace, Owner(kind, "web", uid)) == 3
     assert api.wanted(namespace, Owner(kind, "web", "made anew")) == 0
     assert api.wanted(namespace, Owner(kind, "gone", uid)) == 0
+
+
+def test_the_server_is_asked_what_our_credentials_may_do(api: ClusterApi) -> None:
+    """The stand-in has no authorisation to tell of, which is no error; the identity of a real one may do everything."""
+    expected = True if os.environ.get("KUBEBUILDER_ASSETS") else None
+    assert {api.may(right) for right in OPERATOR} == {expected}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -41,6 +42,14 @@ def stacks(monkeypatch) -> dict[str, dict[str, Any]]:
                 error = {"Code": "ValidationError", "Message": f"Stack with id {StackName} does not exist"}
                 raise ClientError({"Error": error}, "DescribeStacks")
             return {"Stacks": [described[StackName]]}
+
+        def get_paginator(self, operation: str) -> Any:
+            assert operation == "list_stack_resources"
+            return SimpleNamespace(paginate=lambda StackName: [{"StackResourceSummaries": self._parts(StackName)}])  # noqa: N803 -- the client's name
+
+        def _parts(self, name: str) -> list[dict[str, Any]]:
+            self.describe_stacks(name)
+            return described[name].get("Parts", [])
 
     make = Connection._make
     monkeypatch.setattr(

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from cli import reading
-from cli.documents import schema_of
+from cli.schemas import schema_of
 from cli.toils import NotInstalledError, toil_type
 from paydown.errors import InvalidDocument
 from paydown.inventory import Inventory
@@ -297,3 +297,10 @@ def test_a_toil_type_that_cannot_be_loaded_is_a_warning(monkeypatch):
     monkeypatch.setattr("cli.toils.importlib.import_module", broken)
     with pytest.raises(NotInstalledError, match="recover_node cannot be loaded here: no module kubernetes"):
         toil_type("recover_node")
+
+
+def test_a_source_that_nobody_is_called_is_warned_of(paydown, written):
+    policy = {"sources": {"registry": {"expect_every_seconds": 600}, "jenkins": {"expect_every_seconds": 600}}}
+    answer = paydown("policy", "publish", written(policy), "--dry-run", "--json")
+    (warning,) = answer.data["warnings"]
+    assert (answer.code, warning.partition(":")[0]) == (0, "sources.jenkins")

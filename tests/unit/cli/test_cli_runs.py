@@ -2,6 +2,7 @@
 
 import pytest
 
+from paydown.ledger import Table
 from paydown.plan import Hazard
 from tests.unit.toil.lamps import pushed
 
@@ -91,3 +92,42 @@ def test_runs_of_earlier_days_are_found(paydown, plant, clock):
     clock.tick(40 * 86_400)
     assert paydown("runs", "--json").data["runs"] == []
     assert [one["id"] for one in paydown("runs", "--json", "--since", "70d").data["runs"]] == [run.id]
+
+
+def test_the_time_of_an_outcome_is_when_the_run_ended(paydown, plant, world, clock):
+    plant.publish(mode="approve")
+    held = plant.look(pushed("push-1"))
+    clock.tick(5 * 3_600)
+    plant.ledger.approvals.decide(held, held.fingerprint, approved=True, by="ann", why="", now=clock())
+    plant.wake(plant.ledger.runs.get(held.id))
+
+    def found(*argv):
+        return [run["id"] for run in paydown("runs", "--json", "--since", "1h", *argv).data["runs"]]
+
+    assert found("--status", "verified") == [held.id]
+    assert found("--status", "verified", "--target", "host/room-1") == [held.id]
+    assert found("--status", "verified", "--target", "host/*") == [held.id]
+    assert found("--status", "failed") == found() == found("--status", "ended") == []
+
+
+@pytest.mark.parametrize(
+    ("argv", "subjects"),
+    [
+        (["--toil", "switch_off_lamps"], {"TOIL#switch_off_lamps"}),
+        (["--target", "host/room-1", "--toil", "switch_off_lamps"], {"TARGET"}),
+        (["--status", "verified", "--toil", "switch_off_lamps"], {"OUTCOME#Verified"}),
+        (["--status", "held"], {"DUE"}),
+        ([], {"ALL"}),
+    ],
+)
+def test_the_index_that_leaves_out_the_most_is_read(argv, subjects, paydown, several, monkeypatch):
+    asked = set()
+    query = Table.query_index
+
+    def noted(self, index, condition, values, **more):
+        asked.update(str(value).rpartition("#")[0] for value in values.values() if "#" in str(value))
+        return query(self, index, condition, values, **more)
+
+    monkeypatch.setattr(Table, "query_index", noted)
+    assert paydown("runs", "--since", "12h", *argv).code == 0
+    assert asked - {"ALL", "DAY"} == subjects - {"ALL"}

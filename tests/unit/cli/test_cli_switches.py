@@ -78,3 +78,38 @@ def test_a_switch_stops_an_event_that_comes_later(paydown, plant, world):
     paydown("stop", "switch_off_lamps", "--why", "smoke")
     plant.look(pushed("push-9"))
     assert world.switched == []
+
+
+def test_resuming_is_on_the_record_and_stops_nothing(paydown, plant, clock):
+    switches = plant.ledger.switches
+    assert switches.resumed_at("switch_off_lamps") is None
+    paydown("stop", "switch_off_lamps", "--why", "smoke")
+    clock.tick(60)
+    answer = paydown("resume", "switch_off_lamps", "--why", "it was toast", "--by", "ann", "--json").data
+    assert (answer["by"], answer["why"], answer["stops"]) == ("ann", "it was toast", [])
+    assert switches.resumed_at("switch_off_lamps") == clock()
+    row = plant.ledger.table.get("SWITCH", "RESUMED#switch_off_lamps")
+    assert (row["by"], row["why"]) == ("ann", "it was toast")
+    assert (switches.stops("switch_off_lamps"), switches.all()) == ([], [])
+
+
+def test_a_suspended_toil_type_is_resumed_though_its_switch_is_not_on(paydown, plant, clock):
+    answer = paydown("resume", "switch_off_lamps")
+    assert answer.out == "resumed: switch_off_lamps; its switch was not on\n"
+    assert plant.ledger.switches.resumed_at("switch_off_lamps") == clock()
+
+
+def test_resuming_everything_ends_no_suspension_of_one_toil_type(paydown, plant):
+    paydown("stop", "--why", "smoke")
+    paydown("resume")
+    assert plant.ledger.switches.resumed_at("switch_off_lamps") is None
+
+
+def test_switches_are_read_together_with_other_items(paydown, plant, clock):
+    switches, table = plant.ledger.switches, plant.ledger.table
+    paydown("stop", "--why", "smoke", "--by", "ann")
+    paydown("resume", "switch_off_lamps")
+    other = ("DOC#policy", "CURRENT")
+    items = table.get_all([*switches.keys("switch_off_lamps"), other])
+    assert [stop.scope for stop in switches.from_items(items)] == ["*"]
+    assert switches.resumed_in(items) == clock()

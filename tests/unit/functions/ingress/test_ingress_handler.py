@@ -17,8 +17,8 @@ from tests.fixtures.ingress import EVENTS, SECRET, Ingress, sample
 SAMPLES = {
     "registry_push": ["registry:4ec46292-daf2-4ed7-9504-7b4d9dd09855"],
     "alertmanager_node_not_ready": [
-        "alertmanager:f1a835c2aa220be4:2026-11-22T14:51:23.177587+00:00",
-        "alertmanager:55ff77385fb35e2a:2026-11-22T14:51:23.177587+00:00",
+        "alertmanager:f1a835c2aa220be4:2026-11-22T14:51:23.177+00:00",
+        "alertmanager:55ff77385fb35e2a:2026-11-22T14:51:23.177+00:00",
     ],
     "github_issue_opened": ["github:72d3162e-cc78-11e3-81ab-4c9367dc0958"],
     "roundup_issue_created": ["roundup:helpdesk:0b7e3a4c5d6f708192a3b4c5d6e7f809"],
@@ -268,6 +268,51 @@ def test_logs_have_sender_status_and_keys_and_neither_bodies_nor_secrets(ingress
     assert [line["event_keys"] for line in lines if line["message"] == "events"] == [["github:d1"]]
     assert "issue.title" in next(line for line in lines if line["message"] == "invalid")["fields"]
     assert [word for word in ("t1tle", "b0dy", "numb3r", "wr0ng", SECRET, "stranger") if word in log.getvalue()] == []
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_who_was_heard_of_and_what_they_told_is_noted_after_the_bus_has_it(ingress, name):
+    ingress.handle(sample(name))
+    assert ingress.notes.taken == [(name.partition("_")[0], SAMPLES[name])]
+
+
+def test_the_watchdog_is_no_event_and_shows_that_alertmanager_is_alive(ingress):
+    body = payload("alertmanager-kubenodenotready-firing")
+    body["alerts"] = [body["alerts"][0] | {"labels": {"alertname": "Watchdog", "severity": "none"}}]
+    assert ingress.send("alertmanager", body) == (202, {"events": [], "ignored": 1})
+    assert ingress.notes.taken == [("alertmanager", [])]
+
+
+def test_good_alerts_beside_a_bad_one_are_noted(ingress):
+    body = payload("alertmanager-kubenodenotready-firing")
+    del body["alerts"][0]["labels"]["node"]
+    _, document = ingress.send("alertmanager", body)
+    assert ingress.notes.taken == [("alertmanager", document["events"])]
+
+
+def test_who_cannot_prove_who_they_are_or_be_understood_is_not_heard(ingress):
+    ingress.handle(sample("registry_push", "wrong"))
+    ingress.send("alertmanager", {"version": "5"})
+    ingress.bus.refusals = [1] * 3
+    ingress.handle(sample("registry_push"))
+    assert ingress.notes.taken == []
+
+
+@pytest.mark.parametrize("error", [RetryableError("down"), PermanentError("no right"), KeyError("a defect")])
+def test_what_cannot_be_noted_costs_no_webhook(ingress, log, monkeypatch, error):
+    def fails(sender, events, now):
+        raise error
+
+    monkeypatch.setattr(ingress.notes, "note", fails)
+    status, document = ingress.handle(sample("registry_push"))
+    assert (status, document["events"]) == (202, SAMPLES["registry_push"])
+    assert "not noted" in [json.loads(line)["message"] for line in log.getvalue().splitlines()]
+
+
+def test_without_a_ledger_webhooks_are_taken(ingress, monkeypatch):
+    monkeypatch.setattr(app, "_sources", [])
+    monkeypatch.delenv("PAYDOWN_LEDGER_TABLE", raising=False)
+    assert ingress.handle(sample("registry_push"))[0] == 202
 
 
 def test_a_sample_can_be_given_its_proof_on_the_command_line(ingress, capsys):

@@ -1,0 +1,85 @@
+"""The configuration of each sender of webhooks, ready to paste; docs/senders.md explains it."""
+
+from __future__ import annotations
+
+REGISTRY = """\
+# Into the registry's config.yml, then restart it.
+notifications:
+  endpoints:
+    - name: paydown
+      url: {url}
+      headers:
+        Authorization: ["Bearer {secret}"]
+      timeout: 10s
+      threshold: 3
+      backoff: 30s
+      ignoredmediatypes: [application/octet-stream]"""
+
+ALERTMANAGER = """\
+# Into alertmanager.yml, then reload it. The file holds the secret alone: {secret}
+receivers:
+  - name: paydown
+    webhook_configs:
+      - url: {url}
+        http_config:
+          authorization:
+            type: Bearer
+            credentials_file: /etc/alertmanager/paydown-token
+route:
+  routes:
+    - receiver: paydown
+      matchers: ['alertname =~ "Kube(rnetes)?Node(NotReady|Unreachable|Pressure)|NodeFilesystem.*|Host(OutOf|Disk).*"']
+      group_by: [alertname, cluster]
+      group_interval: 5m
+      repeat_interval: 1h
+      continue: true
+    # The alert that always fires shows that the whole way works: below, it is sent each five minutes, so
+    # `sources: {{alertmanager: {{expect_every_seconds: 900}}}}` suits the policy.
+    - receiver: paydown
+      matchers: [alertname = "Watchdog"]
+      group_interval: 5m
+      repeat_interval: 5m
+      continue: true
+
+# Into a file of rules of Prometheus, unless kube-prometheus brought it:
+#   groups:
+#     - name: heartbeat
+#       rules: [{{alert: Watchdog, expr: vector(1), labels: {{severity: none}}}}]"""
+
+GITHUB = """\
+# In the repository's Settings, Webhooks, Add webhook:
+Payload URL:       {url}
+Content type:      application/json
+Secret:            {secret}
+SSL verification:  Enable
+Events:            Let me select individual events: Issues
+Active:            yes"""
+
+ROUNDUP = """\
+# Copy local/roundup_detector.py into the tracker's detectors/ folder, this into detectors/config.ini (readable by
+# Roundup alone), then restart Roundup. A % in a value is written %%.
+[paydown]
+url = {url}
+secret = {secret}
+# the tracker's name in Paydown's inventory, the keyword that hands an issue over, and Paydown's own user here:
+tracker = helpdesk
+queue = automation
+automation_user = paydown
+python ="""
+
+TEXTS = {"alertmanager": ALERTMANAGER, "github": GITHUB, "registry": REGISTRY, "roundup": ROUNDUP}
+
+TRIALS = {
+    "alertmanager": "Its Watchdog comes by itself; or: amtool alert add Watchdog severity=none",
+    "github": "GitHub sends a ping when the webhook is added; Redeliver sends it again.",
+    "registry": "Push any tag; a pull will do as well.",
+    "roundup": "Make an issue.",
+}
+"""How each sender is made to send something harmless."""
+
+
+def configuration(source: str, url: str, secret: str) -> str:
+    """What the operator pastes, without a line break at the end."""
+    if source == "roundup":
+        secret = secret.replace("%", "%%")
+    return TEXTS[source].format(url=url, secret=secret)

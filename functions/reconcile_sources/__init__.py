@@ -1,0 +1,1 @@
+"""What a lost webhook would have told is found by asking its sender."""

@@ -1,0 +1,1 @@
+"""A source that has gone silent is noticed."""
