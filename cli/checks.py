@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from cli.toils import NotInstalledError, is_installed, toil_type
 from paydown.errors import InvalidDocument
 from paydown.policy import Policy, TicketRule
+from paydown.sources import SENDERS
 
 Fault = tuple[str, str]
 
@@ -32,6 +33,14 @@ def check_settings(policy: Policy) -> list[str]:
     if faults:
         raise InvalidDocument("policy", faults)
     return warnings
+
+
+def check_sources(policy: Policy) -> list[str]:
+    """Warnings about senders that the policy expects to hear of, and that do not exist."""
+    return [
+        f"sources.{name}: no sender of webhooks is called so, and it will be silent for ever: {', '.join(SENDERS)}"
+        for name in sorted(set(policy.sources) - set(SENDERS))
+    ]
 
 
 def check_rules(policy: Policy) -> list[str]:

@@ -13,6 +13,7 @@ from cli.exits import NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
     from paydown.ledger import Ledger
+    from paydown.ledger.sources_seen import Sources
 
 DEFAULT_STACK = "paydown"
 LOCAL_STATE = Path(".paydown/local.json")
@@ -56,6 +57,32 @@ class Connection:
         return Ledger(Table(self.table_name, self.client("dynamodb")))
 
     @cached_property
+    def sources(self) -> Sources:
+        """What the stack's ledger knows of the senders of webhooks."""
+        from paydown.ledger.sources_seen import Sources
+
+        return Sources(self.ledger.table, self.client("dynamodb"))
+
+    def webhook_url(self, sender: str) -> str:
+        """Where a sender posts: at the stack's API, or, of an emulator, at the address that stands for it."""
+        endpoint = self._running["endpoint_url"] if self.local else self.endpoint_url
+        if endpoint:
+            return f"{endpoint.rstrip('/')}/_aws/execute-api/{self.outputs['ApiId']}/v1/webhooks/{sender}"
+        if "WebhookUrl" not in self.outputs:
+            raise NotFoundError(f"the stack {self.stack_name} has no output WebhookUrl: is it Paydown's?")
+        return f"{self.outputs['WebhookUrl']}{sender}"
+
+    def secret(self, name: str) -> Any:
+        """The JSON value of a secret. Raises PermanentError when it is none; never tells it."""
+        from paydown.errors import PermanentError
+
+        answer = self.client("secretsmanager").get_secret_value(SecretId=name)
+        try:
+            return json.loads(answer["SecretString"])
+        except (KeyError, ValueError):
+            raise PermanentError(f"secret {name}: its value is no JSON text") from None
+
+    @cached_property
     def table_name(self) -> str:
         """The ledger's table: PAYDOWN_LEDGER_TABLE, unless a stack was named, or the stack's output."""
         named = os.environ.get("PAYDOWN_LEDGER_TABLE")
@@ -70,6 +97,11 @@ class Connection:
     def outputs(self) -> dict[str, str]:
         """The outputs of the stack."""
         return {output["OutputKey"]: output["OutputValue"] for output in self._described.get("Outputs", [])}
+
+    @property
+    def status(self) -> str:
+        """The stack's status, such as UPDATE_COMPLETE."""
+        return str(self._described.get("StackStatus", ""))
 
     @cached_property
     def parameters(self) -> dict[str, str]:
@@ -86,6 +118,28 @@ class Connection:
             return str(self.client("sts").get_caller_identity()["Arn"])
         except (BotoCoreError, ClientError):
             return getpass.getuser()
+
+    @cached_property
+    def person(self) -> Any:
+        """A session with the credentials of the person who is asking; locally, of the emulator's user `operator`."""
+        if not self.local:
+            return self._session
+        import boto3
+
+        operator = self._running.get("operator")
+        if not isinstance(operator, dict):
+            raise UnreachableError("the local application tells no operator: start it again (make run)")
+        return boto3.Session(
+            aws_access_key_id=str(operator.get("access_key_id")),
+            aws_secret_access_key=str(operator.get("secret_access_key")),
+            region_name=self.region or self._running["region"],
+        )
+
+    @cached_property
+    def person_arn(self) -> str:
+        """The ARN by which IAM knows the person who is asking."""
+        endpoint = self.client("sts").meta.endpoint_url if self.local else self.endpoint_url
+        return str(self.person.client("sts", endpoint_url=endpoint).get_caller_identity()["Arn"])
 
     @cached_property
     def _described(self) -> dict[str, Any]:
@@ -109,7 +163,7 @@ class Connection:
             if state.is_file():
                 try:
                     found = json.loads(state.read_text())
-                    return {name: str(found[name]) for name in ("endpoint_url", "stack", "region")}
+                    return {**found, **{name: str(found[name]) for name in ("endpoint_url", "stack", "region")}}
                 except (ValueError, KeyError, TypeError):
                     raise UnreachableError(f"{state} cannot be read: start the local application again") from None
         raise UnreachableError("no local application runs in this folder: make run")

@@ -1,10 +1,10 @@
-"""`paydown policy|inventory publish|show`, and `paydown schema`."""
+"""`paydown policy|inventory publish|show`."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cli.checks import check_rules, check_settings
+from cli.checks import check_rules, check_settings, check_sources
 from cli.exits import FINE
 from cli.reading import read_document
 from cli.session import Session
@@ -51,30 +51,10 @@ def show(session: Session) -> int:
     return FINE
 
 
-def schema(session: Session) -> int:
-    """Print the JSON schema of a document, for editors and other checkers."""
-    session.out.document(schema_of(session.args.kind))
-    return FINE
-
-
-def schema_of(kind: str) -> dict[str, Any]:
-    """The JSON schema (draft 2020-12) of a kind of document."""
-    schema = MODELS[kind].model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_closed(schema)}
-
-
-def _closed(schema: Any) -> Any:
-    """The schema in which a map whose names must have a form admits no other names; pydantic leaves that open."""
-    if isinstance(schema, list):
-        return [_closed(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {name: _closed(value) for name, value in schema.items()}
-    return {**closed, "additionalProperties": False} if "patternProperties" in closed else closed
-
-
 def _warnings(parsed: Policy | Inventory) -> list[str]:
-    return [*check_settings(parsed), *check_rules(parsed)] if isinstance(parsed, Policy) else []
+    if not isinstance(parsed, Policy):
+        return []
+    return [*check_settings(parsed), *check_rules(parsed), *check_sources(parsed)]
 
 
 def _documents(session: Session, kind: str) -> Documents[Any]:

@@ -22,9 +22,9 @@ MEANINGS = {
     USAGE: "the command line is wrong",
     INVALID: "a document or an event is refused; every fault is named with its path",
     NOT_FOUND: "no such run, toil type, version, stack or file",
-    CONFLICT: "somebody else published meanwhile, or --expect does not hold",
+    CONFLICT: "things are not as the command needs them: somebody was faster, --expect does not hold, a run lives",
     UNREACHABLE: "AWS cannot be reached, or does not permit it",
-    NEEDS_ATTENTION: "`status --check`: something is overdue, stopped or in a dead-letter queue",
+    NEEDS_ATTENTION: "`status --check`, `doctor`: something needs attention; `connect`: nothing came",
 }
 
 

@@ -97,7 +97,8 @@ def _print(session: Session, run: Run, story: dict[str, Any]) -> None:
     if decision := story["approval"]:
         out.heading("Decision")
         said = "approved" if decision["approved"] else "rejected"
-        out.line(f"plan {decision['plan_number']}: {said} by {decision['by']} at {decision['at']}: {decision['why']}")
+        who = " ".join(filter(None, [decision["by"], decision["proof"] and f"({decision['proof']})"]))
+        out.line(f"plan {decision['plan_number']}: {said} by {who} at {decision['at']}: {decision['why']}")
     _print_facts(session, "Measured before", story["before"])
     _print_facts(session, "Evidence", story["evidence"])
     out.heading("Transitions")

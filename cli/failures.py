@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from cli import exits
 from paydown.errors import InvalidInput, PaydownError, PermanentError, RetryableError
 from paydown.ledger import Conflict, NoDocument
+from paydown.ledger.runs import Alive
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def explain(error: Exception) -> Failure:
             return Failure(exits.INVALID, f"{error.what}: refused", error.faults)
         case NoDocument():
             return Failure(exits.NOT_FOUND, str(error))
-        case Conflict():
+        case Conflict() | Alive():
             return Failure(exits.CONFLICT, str(error))
         case RetryableError() | PermanentError():
             return Failure(exits.UNREACHABLE, str(error))

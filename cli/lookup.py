@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -51,23 +50,18 @@ def find_run(ledger: Ledger, text: str, now: datetime) -> Run:
 
 
 def _known_ids(ledger: Ledger, now: datetime) -> Iterator[str]:
-    for run in ledger.runs.recent(now, MOST, DAYS):
-        yield run.id
+    for entry in ledger.history.begun(now - timedelta(days=DAYS), now, limit=MOST):
+        yield entry.run
     for row in ledger.runs.alive():
         yield row["id"]
 
 
-def moment_of(text: str, now: datetime) -> datetime:
+def moment_of(text: str, now: datetime, option: str = "--since") -> datetime:
     """The time that `30m`, `12h`, `7d` ago, or an ISO 8601 text (UTC unless it says otherwise), means."""
     if ago := re.fullmatch(r"([0-9]{1,6})([smhd])", text):
         return now - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--since {text!r} is no time: 30m, 12h, 7d, or 2026-01-31T08:00Z") from None
+        raise UsageError(f"{option} {text!r} is no time: 30m, 12h, 7d, or 2026-01-31T08:00Z") from None
     return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def days_back(since: datetime, now: datetime) -> int:
-    """How many days of the history reach back to `since`; today is one."""
-    return max(1, math.ceil((now - since) / timedelta(days=1)) + 1)

@@ -78,6 +78,10 @@ class Output:
         """Print JSON whatever is wanted; only ASCII, so that nothing in it steers a terminal."""
         print(json.dumps(data, indent=2, default=str).replace("\x7f", "\\u007f"), file=self.stdout)
 
+    def raw(self, line: str) -> None:
+        """Print one line as it is, whatever is wanted: JSON Lines, which must be ASCII."""
+        print(line, file=self.stdout)
+
     def line(self, text: str = "") -> None:
         """Print one line."""
         if not self.wants_json:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any
 
 from cli.exits import FINE, UsageError
-from cli.lookup import MOST, days_back, moment_of, short
+from cli.lookup import MOST, moment_of, short
 from cli.output import moment, span
 from cli.session import Session
-from paydown.ledger import Outcome, Run, Status
+from paydown.ledger import Entry, Ledger, Outcome, Run, Status
+from paydown.ledger.retention import LIFE
 
 GROUPS = {"alive": frozenset(map(str, Status)), "ended": frozenset(map(str, Outcome))}
 
@@ -19,14 +22,8 @@ GROUPS = {"alive": frozenset(map(str, Status)), "ended": frozenset(map(str, Outc
 def run(session: Session) -> int:
     """Print them, newest first."""
     args, now = session.args, session.now()
-    statuses = _statuses(args.status)
-    since = moment_of(args.since, now)
-    found = []
-    for one in _begun(session, since, now):
-        if _wanted(one, args.toil, args.target, statuses):
-            found.append(one)
-            if len(found) == args.limit:
-                break
+    wanted = Wanted(args.toil, args.target, statuses_of(args.status))
+    found = list(islice(find(session.ledger, wanted, moment_of(args.since, now), now), args.limit))
     session.out.data({"runs": [as_data(one) for one in found]})
     columns = ["run", "begun", "toil", "target", "status", "took", "why"]
     session.out.table(columns, [_row(one) for one in found], whole=["run", "begun"])
@@ -54,26 +51,62 @@ def as_data(run: Run) -> dict[str, Any]:
     }
 
 
-def _begun(session: Session, since: datetime, now: datetime) -> Iterator[Run]:
-    read = 0
-    for one in session.ledger.runs.recent(now, MOST, days_back(since, now)):
-        if one.created < since:
-            return
-        read += 1
-        yield one
-    if read == MOST:
-        session.out.note(f"only the newest {MOST} runs were looked at")
+@dataclass(frozen=True)
+class Wanted:
+    """Which runs are asked for; None means any."""
+
+    toil: str | None = None
+    target: str | None = None
+    statuses: frozenset[str] | None = None
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes that are asked for, when nothing but some outcomes are: then their index is the shortest way."""
+        some = self.statuses is not None and self.statuses < GROUPS["ended"]
+        return [Outcome(one) for one in sorted(self.statuses or ())] if some else []
+
+    @property
+    def alive(self) -> bool:
+        """Whether only living runs are asked for."""
+        return self.statuses is not None and self.statuses <= GROUPS["alive"]
+
+    def may_fit(self, entry: Entry) -> bool:
+        """Whether a run may be asked for, by what its entry says."""
+        if self.toil is not None and entry.toil != self.toil:
+            return False
+        return self.target is None or fnmatchcase(entry.ref, self.target) or fnmatchcase(entry.target, self.target)
+
+    def fits(self, run: Run, since: datetime, until: datetime) -> bool:
+        """Whether a run whose entry may fit is asked for."""
+        if self.statuses is not None and run.status.value not in self.statuses:
+            return False
+        return since <= (run.updated if self.outcomes and run.updated else run.created) <= until
 
 
-def _wanted(run: Run, toil: str | None, target: str | None, statuses: frozenset[str] | None) -> bool:
-    if toil is not None and run.toil != toil:
-        return False
-    if statuses is not None and run.status.value not in statuses:
-        return False
-    return target is None or fnmatchcase(run.ref, target) or fnmatchcase(run.target, target)
+def find(ledger: Ledger, wanted: Wanted, since: datetime, until: datetime) -> Iterator[Run]:
+    """The runs that are asked for, newest first, read by the index that leaves out the most.
+
+    Those that began between the two times; if only outcomes are asked for, those that ended between them.
+    """
+    history = ledger.history
+    exact = wanted.target if wanted.target and not set(wanted.target) & set("*?[") else None
+    if wanted.alive:
+        living = sorted(ledger.runs.alive(MOST), key=lambda row: str(row["created"]), reverse=True)
+        entries: Iterator[Entry] = (
+            Entry(row["id"], datetime.fromisoformat(row["created"]), row["toil"], row["target"], row["ref"])
+            for row in living
+        )
+    elif exact is not None:
+        entries = history.begun(since - LIFE if wanted.outcomes else since, until, target=exact)
+    elif wanted.outcomes:
+        entries = history.ended(wanted.outcomes, since, until, toil=wanted.toil)
+    else:
+        entries = history.begun(since, until, toil=wanted.toil)
+    likely = (entry for entry in entries if wanted.may_fit(entry))
+    return (run for run in history.runs(likely) if wanted.fits(run, since, until))
 
 
-def _statuses(names: list[str]) -> frozenset[str] | None:
+def statuses_of(names: list[str]) -> frozenset[str] | None:
     """What `--status` asks for; None for everything. Raises UsageError."""
     if not names:
         return None

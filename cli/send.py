@@ -6,7 +6,8 @@ import json
 import uuid
 from typing import Any
 
-from cli.exits import FINE, NotFoundError, UsageError
+from cli.exits import FINE, UsageError
+from cli.queues import send_to_toil
 from cli.reading import read_document
 from cli.session import Session
 from cli.toils import NAME
@@ -57,12 +58,7 @@ def _to_bus(session: Session, event: Event, source: str) -> None:
 def _to_queue(session: Session, toil: str, envelope: dict[str, Any]) -> None:
     if not NAME.match(toil):
         raise UsageError(f"--toil {toil!r} is no name of a toil type")
-    sqs, name = session.connection.client("sqs"), f"{session.connection.stack_name}-toil-{toil}"
-    try:
-        url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    except sqs.exceptions.QueueDoesNotExist:
-        raise NotFoundError(f"there is no queue {name}: is {toil} a toil type that is switched on?") from None
-    sqs.send_message(QueueUrl=url, MessageBody=json.dumps(envelope))
+    send_to_toil(session, toil, json.dumps(envelope))
 
 
 def _fresh(envelope: dict[str, Any], session: Session) -> dict[str, Any]:

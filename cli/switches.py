@@ -26,11 +26,14 @@ def resume(session: Session) -> int:
     """Take one switch back, and say what is still stopped."""
     on = {one.scope for one in session.ledger.switches.all()}
     scope = session.args.toil if session.args.toil in on else _scope(session)
-    if scope in on:
-        session.ledger.switches.resume(scope)
+    who, why = session.who(), session.args.why
+    # Also when its switch was not on: this is how a person ends a suspension.
+    session.ledger.switches.resume(scope, who, why, session.now())
     left = session.ledger.switches.all()
-    session.out.data({"resumed": scope, "was_stopped": scope in on, "stops": [as_data(one) for one in left]})
-    session.out.line(f"{'resumed' if scope in on else 'was not stopped'}: {_named(scope)}")
+    answer = {"resumed": scope, "by": who, "why": why, "was_stopped": scope in on}
+    session.out.data({**answer, "stops": [as_data(one) for one in left]})
+    note = "" if scope in on else "; its switch was not on"
+    session.out.line(f"resumed: {_named(scope)}{note}")
     for one in left:
         session.out.line(f"still stopped: {_named(one.scope)}, by {one.by} since {one.at}: {one.why}")
     return FINE

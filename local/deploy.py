@@ -50,6 +50,11 @@ class Stack:
         """Where `sender` posts its webhooks."""
         return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiId']}/v1/webhooks/{sender}"
 
+    @property
+    def api_url(self) -> str:
+        """The API's address, with its stage."""
+        return f"{self.emulator.url}/_aws/execute-api/{self.outputs['ApiId']}/v1"
+
     def webhook_secret(self, sender: str) -> str:
         """The secret that the stack made for `sender`."""
         secrets = self.emulator.client("secretsmanager")
@@ -117,11 +122,15 @@ def deploy(
     packaged = addressed(template, {package: f"s3://{BUCKET}/{archive.name}" for package, archive in archives.items()})
     values = {**LOCAL, **dict.fromkeys(mode_parameters(template), mode), **(parameters or {})}
     progress("deploying the template")
-    _apply(emulator, name, json.dumps(packaged), values)
+    # By its address, as `sam deploy` does: a template in the request itself may have 51,200 bytes at most.
+    key = f"{name}-{time.time_ns()}.template"
+    s3.put_object(Bucket=BUCKET, Key=key, Body=json.dumps(packaged).encode())
+    _apply(emulator, name, f"{emulator.url}/{BUCKET}/{key}", values)
+    s3.delete_object(Bucket=BUCKET, Key=key)
     return Stack(emulator, name)
 
 
-def _apply(emulator: Emulator, name: str, body: str, parameters: Mapping[str, str]) -> None:
+def _apply(emulator: Emulator, name: str, template_url: str, parameters: Mapping[str, str]) -> None:
     cloudformation = emulator.client("cloudformation")
     try:
         status = cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
@@ -131,7 +140,7 @@ def _apply(emulator: Emulator, name: str, body: str, parameters: Mapping[str, st
         StackName=name,
         ChangeSetName=f"change-{time.time_ns()}",
         ChangeSetType="UPDATE" if status and status != "REVIEW_IN_PROGRESS" else "CREATE",
-        TemplateBody=body,
+        TemplateURL=template_url,
         Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
     )

@@ -80,7 +80,7 @@ class Watch:
 
     def runs(self, now: datetime, limit: int = ROWS) -> list[Run]:
         """The newest runs, newest first."""
-        return list(self.ledger.runs.recent(now, limit=limit, days=DAYS))
+        return list(self.ledger.history.recent(now, limit=limit, days=DAYS))
 
     def news(self, now: datetime) -> Iterator[str]:
         """A line for each transition since the last look."""

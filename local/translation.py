@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,21 @@ class ManagedPolicies:
         return {}
 
 logging.disable(logging.WARNING)
-json.dump(transform(json.load(sys.stdin), {}, ManagedPolicies()), sys.stdout)
+template, parameters = json.load(sys.stdin)
+json.dump(transform(template, parameters, ManagedPolicies()), sys.stdout)
 """
 
 
-def translate(template: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The translation of a template (by default ours), with made-up addresses for what would be built."""
+def translate(template: dict[str, Any] | None = None, parameters: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The translation of a template (by default ours), with made-up addresses for what would be built.
+
+    `parameters`: values that SAM itself looks at; those that are missing have their defaults.
+    """
     template = template or load_template()
     template = addressed(template, {package.logical_id: "s3://bucket/key" for package in packages(template)})
     done = subprocess.run(  # noqa: S603 -- our own program
         [str(PROGRAM.parent / "python"), "-c", _TRANSLATE],
-        input=json.dumps(template),
+        input=json.dumps([template, dict(parameters or {})]),
         capture_output=True,
         text=True,
         check=False,
@@ -47,8 +52,11 @@ def translate(template: dict[str, Any] | None = None) -> dict[str, Any]:
 
 def main() -> None:
     """Write the translation to the file that the command line names."""
-    translated = translate()
+    rollouts = {"Rollouts": "true", "RolloutType": "AllAtOnce"}
+    translated = translate(parameters=rollouts)
     del translated["Metadata"]  # exceptions that hold for the source only
+    for name in rollouts:  # of use to SAM alone
+        del translated["Parameters"][name]
     Path(sys.argv[1]).write_text(json.dumps(translated, indent=2))
 
 

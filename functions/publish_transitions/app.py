@@ -14,9 +14,9 @@ from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from paydown.clients import bus
 from paydown.errors import PaydownError
 from paydown.events import RemediationChanged
+from paydown.ledger.outbox import transition
 from paydown.ledger.run import Outcome
 from paydown.ledger.table import plain
-from paydown.ledger.transitions import transition
 from paydown.toil.worker import NO_TARGET
 
 logger = Logger(service="publish_transitions")

@@ -19,6 +19,7 @@ from local import roundup
 from local.app import publishing
 from local.app.clusters import Cluster, NoCluster, StandIn, users_cluster
 from local.app.engine import INSTANCE, Engine, NoEngine, find_engine
+from local.app.people import operator_credentials
 from local.app.services import Services
 from local.deploy import Stack, deploy
 from local.emulator import PROJECT, REGION, Emulator
@@ -140,12 +141,19 @@ class Application:
             "region": REGION,
             "stack": self.stack.name,
             "ledger_table": self.stack.outputs["LedgerTable"],
+            "api": self.stack.api_url,
+            "operator": self.operator,
             "webhooks": {sender: self.stack.webhook_url(sender) for sender in senders},
             "roundup": self.tracker.url,
             "kubeconfig": self.cluster.kubeconfig,
             "docker_host": self.engine.host if self.engine else None,
             "left_out": self.left_out,
         }
+
+    @cached_property
+    def operator(self) -> dict[str, str]:
+        """The credentials of the person who decides on held plans here."""
+        return operator_credentials(self.emulator)
 
     def _warm_up(self) -> None:
         """Start a worker of each function, one after the other: since all at once take longer than that."""

@@ -36,6 +36,7 @@ def run(state: Path) -> None:
 def described(application: Application, file: Path) -> Iterator[None]:
     """Tell `paydown --local` and scripts where everything is, as long as it is there."""
     partial = file.with_suffix(".partial")
+    partial.touch(mode=0o600)  # it holds the operator's credentials
     partial.write_text(json.dumps(application.description, indent=2) + "\n")
     partial.rename(file)
     try:

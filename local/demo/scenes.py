@@ -138,7 +138,7 @@ def _come_back_when_drained(stage: Stage, cluster: StandIn, name: str, since: da
 
 def _given_up(stage: Stage, name: str, since: datetime) -> bool | None:
     """False when a run on the node has ended, so that nobody will drain it."""
-    for run in stage.application.ledger.runs.recent(datetime.now(UTC), limit=20, days=2):
+    for run in stage.application.ledger.history.recent(datetime.now(UTC), limit=20, days=2):
         if run.toil == "recover_node" and run.ref.endswith(name) and run.created >= since and run.ended:
             return False
     return None

@@ -107,7 +107,7 @@ class Stage:
         """
 
         def look() -> Run | None:
-            for run in self.application.ledger.runs.recent(datetime.now(UTC), limit=100, days=2):
+            for run in self.application.ledger.history.recent(datetime.now(UTC), limit=100, days=2):
                 wanted = run.key == key if key else run.created >= since
                 if run.toil == toil and wanted and (not refs or run.ref in refs):
                     return run

@@ -73,7 +73,7 @@ def test_a_lease_goes_to_one_run(ledger: Ledger) -> None:
 
         run = replace(runs[number], owns_open=False)
         try:
-            return ledger.runs.admit(run, NOW, 0, DEADLINE + timedelta(minutes=5))
+            return ledger.runs.admit(run, NOW, 0, DEADLINE + timedelta(minutes=5), [])
         except Busy as busy:
             return busy
 

@@ -91,7 +91,7 @@ def test_every_resource_is_as_narrow_as_the_api_allows(translated: dict[str, Any
 
 def test_the_functions_code_may_not_use_what_lambda_needs_for_the_vpc(translated: dict[str, Any]) -> None:
     template = resolved(translated, "Enforce", **VPC)
-    for role in roles(template):
+    for role in [f"{name}Role" for name in template.of_type("AWS::Lambda::Function")]:
         network = [statement for statement in statements(template, role) if statement["Action"].startswith("ec2:")]
         assert network
         assert all(one["Condition"] == {"Null": {"lambda:SourceFunctionArn": "true"}} for one in network)
@@ -104,7 +104,10 @@ def test_no_toil_type_can_write_what_governs_it(translated: dict[str, Any], toil
     for statement in statements(template, f"{toil}Role"):
         if statement["Action"] in ("dynamodb:DeleteItem", "dynamodb:PutItem", "dynamodb:UpdateItem"):
             (keys,) = statement["Condition"].values()
-            assert keys == {"dynamodb:LeadingKeys": ["RUN#*", "LEASE#*", "OPEN#*", "DEBT#*"]}
+            mine = ["RUN#*", "LEASE#*", "OPEN#*", "DEBT#*", "TALLY#*", "STORM#*"]
+            if toil == "ReportOutcome":
+                mine = ["FINDING#*", "DIGEST#*"]
+            assert keys == {"dynamodb:LeadingKeys": mine}
 
 
 @pytest.mark.parametrize("toil", TOIL_TYPES)
@@ -127,14 +130,54 @@ def test_a_role_that_observes_changes_nothing(translated: dict[str, Any], toil: 
             assert resources <= OWN[statement["Action"]], statement
 
 
-def test_only_ingress_and_the_publisher_put_events_and_only_ours(deployed: Resolved) -> None:
+@pytest.mark.parametrize("function", ["Ingress", "ReconcileSources"])
+def test_what_reads_from_outside_writes_only_what_is_known_of_senders(
+    translated: dict[str, Any], function: str
+) -> None:
+    for statement in statements(resolved(translated, "Enforce"), f"{function}Role"):
+        service, _, verb = statement["Action"].partition(":")
+        if service == "dynamodb" and not READS.fullmatch(verb):
+            assert statement["Condition"] == {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["SOURCE#*"]}}
+
+
+def test_the_watch_over_senders_only_reads(translated: dict[str, Any]) -> None:
+    actions = {one["Action"] for one in statements(resolved(translated, "Enforce"), "WatchSourcesRole")}
+    assert {action for action in actions if not action.startswith("logs:")} == {"dynamodb:GetItem"}
+
+
+def test_only_who_tells_of_facts_puts_events_and_only_ours(deployed: Resolved) -> None:
     may = {}
     for role in roles(deployed):
         for statement in statements(deployed, role):
             if statement["Action"] == "events:PutEvents":
                 may[role] = statement["Condition"]
     ours = {"StringEqualsIfExists": {"events:source": "paydown"}}
-    assert may == {"IngressRole": ours, "PublishTransitionsRole": ours}
+    assert may == {"IngressRole": ours, "PublishTransitionsRole": ours, "ReconcileSourcesRole": ours}
+
+
+def test_only_decisions_are_written_by_who_decides_and_by_nobody_else(deployed: Resolved) -> None:
+    write = {"dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:DeleteItem", "dynamodb:BatchWriteItem"}
+    may: dict[str, list[str]] = {}
+    for role in roles(deployed):
+        for statement in statements(deployed, role):
+            if statement["Action"] in write:
+                keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+                may.setdefault(role, []).extend(keys)
+    assert sorted(set(may.pop("DecideRole"))) == ["APPROVAL#*", "RUN#*"]
+    assert all(not key.startswith(("APPROVAL", "*", "A*")) for keys in may.values() for key in keys)
+
+
+def test_the_api_asks_iam_who_decides_and_lends_nobody_the_right_to_invoke(deployed: Resolved) -> None:
+    (api,) = deployed.of_type("AWS::ApiGateway::RestApi").values()
+    asked = {
+        (path, method): (entry.get("security"), entry["x-amazon-apigateway-integration"].get("credentials"))
+        for path, methods in api["Body"]["paths"].items()
+        for method, entry in methods.items()
+    }
+    assert asked.pop(("/runs/{run}/decisions", "post")) == ([{"AWS_IAM": []}], None)
+    assert asked == dict.fromkeys(
+        [("/plans/{run}", "get"), ("/plans/{run}", "head"), ("/webhooks/{sender}", "post")], (None, None)
+    )
 
 
 def test_queues_hide_a_message_longer_than_its_function_runs(deployed: Resolved) -> None:
@@ -142,10 +185,10 @@ def test_queues_hide_a_message_longer_than_its_function_runs(deployed: Resolved)
     queues = deployed.of_type("AWS::SQS::Queue")
     mappings = [entry for entry in deployed.of_type("AWS::Lambda::EventSourceMapping").values() if "BatchSize" in entry]
     served = [entry for entry in mappings if entry["EventSourceArn"].endswith("Queue.Arn}")]
-    assert len(served) == len(TOIL_TYPES)
+    assert len(served) == len(TOIL_TYPES) + 1  # the decisions in comments
     for entry in served:
         queue = queues[entry["EventSourceArn"].removeprefix("${").removesuffix(".Arn}")]
-        function = functions[entry["FunctionName"].removeprefix("${").removesuffix("}")]
+        function = functions[entry["FunctionName"].removeprefix("${").removesuffix("Aliaslive}")]
         assert queue["VisibilityTimeout"] >= 1.5 * function["Timeout"]
         assert queue["RedrivePolicy"]["deadLetterTargetArn"] == "${DeadLetters.Arn}"
         assert 3 <= queue["RedrivePolicy"]["maxReceiveCount"] <= 20
@@ -195,11 +238,18 @@ def test_what_is_stored_is_encrypted_kept_private_and_expires(deployed: Resolved
 
 def test_alarms_watch_both_dead_letter_queues_and_the_oldest_overdue_run(deployed: Resolved) -> None:
     alarms = deployed.of_type("AWS::CloudWatch::Alarm")
-    watched = {alarm["Dimensions"][0]["Value"] for alarm in alarms.values() if "Dimensions" in alarm}
+    watched = {alarm["Dimensions"][0]["Value"] for alarm in alarms.values() if alarm["Namespace"] == "AWS/SQS"}
     assert watched == {"${DeadLetters.QueueName}", "${RuleDeadLetters.QueueName}"}
     overdue = alarms["OverdueAlarm"]
     assert (overdue["Namespace"], overdue["MetricName"]) == ("Paydown", "OverdueSeconds")
     assert overdue["TreatMissingData"] == "breaching"
+
+
+def test_an_alarm_watches_for_senders_that_are_silent(deployed: Resolved) -> None:
+    alarm = deployed.of_type("AWS::CloudWatch::Alarm")["SilentSourceAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"], alarm["Threshold"]) == ("Paydown", "SilentSources", 0)
+    assert alarm["TreatMissingData"] == "breaching"
+    assert "Dimensions" not in alarm
 
 
 def test_alarms_tell_a_topic_if_there_is_one(translated: dict[str, Any]) -> None:
@@ -221,3 +271,18 @@ def test_functions_are_in_the_vpc_only_if_there_is_one(translated: dict[str, Any
         assert "VpcConfig" not in function
     for function in resolved(translated, "Enforce", **VPC).of_type("AWS::Lambda::Function").values():
         assert function["VpcConfig"] == {"SubnetIds": "subnet-1", "SecurityGroupIds": "sg-1"}
+
+
+def test_people_are_told_through_the_topic_that_the_deployment_names_and_no_other(translated: dict[str, Any]) -> None:
+    topic = "arn:aws:sns:eu-central-1:123456789012:people"
+    for mode, parameters in (("Enforce", {"NotificationTopicArn": topic}), ("Enforce", {}), ("Observe", {})):
+        template = resolved(translated, mode, **parameters)
+        publishes = [
+            (role, statement["Resource"])
+            for role in roles(template)
+            for statement in statements(template, role)
+            if statement["Action"] == "sns:Publish"
+        ]
+        assert publishes == ([("ReportOutcomeRole", [topic])] if parameters else [])
+        writes = [one["Action"] for one in statements(template, "ReportOutcomeRole") if "Condition" in one]
+        assert bool(writes) == (mode == "Enforce")

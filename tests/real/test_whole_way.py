@@ -75,7 +75,7 @@ def alertmanager(application: Application, tmp_path: Path) -> Iterator[Alertmana
 
 
 def runs(application: Application, toil: str, since: datetime, ref: str = "") -> list[Run]:
-    found = application.ledger.runs.recent(datetime.now(UTC), limit=200, days=2)
+    found = application.ledger.history.recent(datetime.now(UTC), limit=200, days=2)
     return [run for run in found if run.toil == toil and run.created >= since and ref in ("", run.ref)]
 
 

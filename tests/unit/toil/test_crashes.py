@@ -57,7 +57,7 @@ def test_a_crash_at_any_write_loses_nothing_and_repeats_nothing(plant, world, cl
                 break
         recover(plant, clock, event)
         assert sorted(world.switched) == ["desk", "hall", "late-1"], f"write {at}"
-        (run,) = [run for run in plant.ledger.runs.recent(clock()) if run.key == event.key]
+        (run,) = [run for run in plant.ledger.history.recent(clock()) if run.key == event.key]
         assert run.status is Outcome.VERIFIED, f"write {at}"
         assert run.evidence == {"dark": 3}, f"write {at}"
         assert plant.ledger.runs.holder(run.target, clock()) is None

@@ -94,7 +94,7 @@ def test_a_run_whose_place_was_given_away_waits_for_another(plant, world, clock)
     clock.tick(59 + 301)
     second = frozen_second(plant, world, clock)
     run = plant.wake(first)
-    assert (run.status, plant.codes(run)) == (Status.APPLYING, ["too_many_at_once"])
+    assert (run.status, plant.codes(run)) == (Status.DEFERRED, ["too_many_at_once"])
     assert world.switched == []
     clock.tick(59 + 301)
     world.burning.add("desk")

@@ -17,9 +17,10 @@ from paydown.ledger.documents import Conflict, Documents, NoDocument, Version
 from paydown.ledger.history import Entry, History
 from paydown.ledger.journal import Journal, Verbs
 from paydown.ledger.run import Outcome, Reason, Run, Status, run_id
-from paydown.ledger.runs import Alive, Busy, Created, Crowded, Joined, Lost, Runs
+from paydown.ledger.runs import Alive, Created, Runs
 from paydown.ledger.switches import EVERYTHING, Stop, Switches
 from paydown.ledger.table import ConditionFailed, Table
+from paydown.ledger.transitions import Busy, Crowded, Joined, Lost
 from paydown.policy import Policy
 
 __all__ = [

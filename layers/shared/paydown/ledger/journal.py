@@ -12,9 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from paydown.ledger.retention import RETENTION, expiry
 from paydown.ledger.run import Run
-from paydown.ledger.runs import Lost
 from paydown.ledger.table import TRANSACTION_LIMIT, ConditionFailed, Item, Table
+from paydown.ledger.transitions import Lost
 from paydown.plan import Action, Plan, Step, StepState
 
 Verbs = Mapping[str, type[Action]]
@@ -22,9 +23,9 @@ Verbs = Mapping[str, type[Action]]
 
 
 class Journal:
-    """The steps of runs. `retention` is how long they are kept after they were planned."""
+    """The steps of runs. `retention` is how long they are kept once their run has ended."""
 
-    def __init__(self, table: Table, retention: timedelta = timedelta(days=400)) -> None:
+    def __init__(self, table: Table, retention: timedelta = RETENTION) -> None:
         self.table = table
         self.retention = retention
 
@@ -53,21 +54,7 @@ class Journal:
 
     def items(self, run_id: str) -> Iterator[Item]:
         """The steps of all plans, for people: `plan`, `stage`, `verb`, `object`, `state`, `evidence` and so on."""
-        for item in self.table.query(f"RUN#{run_id}", "STEP#"):
-            action = json.loads(item["action"])
-            yield {
-                "plan": int(item["sk"].split("#")[1]),
-                "stage": item["stage"],
-                "verb": item["verb"],
-                "object": action["object"],
-                "precondition": action["precondition"],
-                "hazard": action["hazard"],
-                "note": action.get("note", ""),
-                "state": item["state"],
-                "why": item.get("why", ""),
-                "evidence": json.loads(item["evidence"]),
-                "at": item["at"],
-            }
+        yield from map(shown, self.table.query(f"RUN#{run_id}", "STEP#"))
 
     def _item(self, run: Run, number: int, step: Step, now: datetime) -> dict[str, Any]:
         return {
@@ -80,8 +67,26 @@ class Journal:
             "evidence": json.dumps(step.evidence),
             "why": step.why,
             "at": now.isoformat(timespec="milliseconds"),
-            "expires": int((now + self.retention).timestamp()),
+            "expires": expiry(now, self.retention, living=True),
         }
+
+
+def shown(item: Item) -> Item:
+    """A step as people are shown it."""
+    action = json.loads(item["action"])
+    return {
+        "plan": int(item["sk"].split("#")[1]),
+        "stage": item["stage"],
+        "verb": item["verb"],
+        "object": action["object"],
+        "precondition": action["precondition"],
+        "hazard": action["hazard"],
+        "note": action.get("note", ""),
+        "state": item["state"],
+        "why": item.get("why", ""),
+        "evidence": json.loads(item["evidence"]),
+        "at": item["at"],
+    }
 
 
 def _step(item: Item, verbs: Verbs) -> Step:

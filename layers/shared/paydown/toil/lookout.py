@@ -68,9 +68,7 @@ class Lookout:
             return frozenset()
         read, approved_in = self.ledger.journal.read, decision.plan_number
         begun = [number for number in run.executed if number >= approved_in]
-        used = {
-            step.action.identity for number in begun for step in read(run, number, self.verbs) if step.state.ended
-        }
+        used = {step.action.identity for number in begun for step in read(run, number, self.verbs) if step.state.ended}
         return frozenset(step.action.identity for step in read(run, approved_in, self.verbs)) - used
 
     def stops(self) -> list[str]:

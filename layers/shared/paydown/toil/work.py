@@ -28,7 +28,6 @@ from paydown.guardrails import (
     Tally,
     Verdict,
     approved_part,
-    crowding,
     effective_mode,
     evaluate,
     recurs,
@@ -252,21 +251,10 @@ class Work(Moves):
             return self.end_now(
                 Outcome.FAILED, Reason("not_in_inventory", f"{self.run.ref} left the inventory meanwhile")
             )
-        if effective_mode(self.policy, target.labels, self.observing) is Mode.OBSERVE:
-            return self.defer(self.now() + RECHECK, [Reason("observe", "the mode is observe now")])
-        if waits := self._lost_place(target):
-            self.keep(due=self.now() + RECHECK, reasons=waits)
-            return False
         number = self.run.executed[-1]
         steps = self.ledger.journal.read(self.run, number, self.lookout.verbs)
-        unknown = [step for step in steps if step.state is StepState.STARTED and not step.action.repeatable]
-        if unknown:
-            text = ", ".join(f"{step.action.verb()} {step.action.object}" for step in unknown)
-            reason = Reason("unknown_result", f"nobody knows whether this happened: {text}")
-            return self.hold([reason], **self._asked_again(steps))
-        if failed := [step for step in steps if step.state is StepState.FAILED]:
-            # The worker that wrote it died before it could end the run.
-            return self._failed(failed)
+        if (instead := self._instead(target, steps)) is not None:
+            return instead
         worker = StageWorker(
             self.toil,
             target,
@@ -289,11 +277,37 @@ class Work(Moves):
             return True
         return self._begin_verifying()
 
+    def _instead(self, target: Any, steps: Sequence[Step]) -> bool | None:
+        """What happens to a run that may not go on with its plan; None if it may, and has its lease and places anew."""
+        unknown = [step for step in steps if step.state is StepState.STARTED and not step.action.repeatable]
+        if unknown:
+            text = ", ".join(f"{step.action.verb()} {step.action.object}" for step in unknown)
+            reason = Reason("unknown_result", f"nobody knows whether this happened: {text}")
+            return self.hold([reason], **self._asked_again(steps))
+        if failed := [step for step in steps if step.state is StepState.FAILED]:
+            # The worker that wrote it died before it could end the run.
+            return self._failed(failed)
+        if effective_mode(self.policy, target.labels, self.observing) is Mode.OBSERVE:
+            return self.defer(self.now() + RECHECK, [Reason("observe", "the mode is observe now")])
+        lost = not self.run.scopes  # version 0.1 let it in, and knew no places
+        try:
+            self.run = self.ledger.runs.renew(self.run, self.now(), self.lease_end())
+        except Busy as busy:
+            return self.defer(min(busy.until, self.now() + RECHECK), [Reason("target_busy", str(busy))])
+        except Crowded:
+            lost = True
+        if lost:
+            # Others were let in while nobody looked at it: it is planned afresh, and all the guards are asked again.
+            self.move(Status.DEFERRED, self.deadline, [Reason("place_lost", "its place was given to others meanwhile")])
+            return True
+        return None
+
     def _asked_again(self, steps: Sequence[Step]) -> dict[str, Any]:
-        """What has not ended of a plan, written down as a plan of its own: an earlier approval does not decide on it."""
+        """What has not ended of a plan, as a plan of its own: an earlier approval does not decide on it."""
         left = [step for step in steps if not step.state.ended]
-        stages = [tuple(step.action for step in left if step.stage == stage) for stage in sorted({step.stage for step in left})]
-        plan = Plan(tuple(stages), self.run.before)
+        numbers = sorted({step.stage for step in left})
+        stages = tuple(tuple(step.action for step in left if step.stage == stage) for stage in numbers)
+        plan = Plan(stages, self.run.before)
         number = self.run.plan_number + 1
         self.ledger.journal.write_plan(self.run, number, plan, self.now())
         return {
@@ -302,31 +316,6 @@ class Work(Moves):
             "hazard": plan.hazard.value,
             "actions": len(plan.actions),
         }
-
-    def _lost_place(self, target: Any) -> tuple[Reason, ...]:
-        """Why the run has to wait, if it lost its lease or its places while nobody looked at it; else renews them."""
-        runs = self.ledger.runs
-        for _ in range(ADMISSIONS):
-            try:
-                self.run = runs.renew(self.run, self.now(), self.lease_end())
-            except Busy as busy:
-                return (Reason("target_busy", str(busy)),)
-            except Crowded:
-                population = self.toil.population(target)
-                facts = self.lookout.facts(self.run, target, self.now(), population, None)
-                document = self.document.document
-                full = [] if facts.undoing else list(crowding(facts, self.policy, document.budget, self.now()))
-                if full:
-                    return tuple(Reason(finding.code, finding.text) for finding in full)
-                try:
-                    entered = self._entered(facts, self.now())
-                    self.run = runs.renew(self.run, self.now(), self.lease_end(), entered)
-                except Busy as busy:
-                    return (Reason("target_busy", str(busy)),)
-                except Crowded:
-                    continue
-            return ()
-        return (Reason("contended", "many runs begin at this moment"),)
 
     def _carry_out(self, worker: StageWorker, steps: Sequence[Step]) -> bool:
         """One stage, over its short waits; True when it has ended and the next may begin."""

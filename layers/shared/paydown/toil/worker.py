@@ -121,7 +121,6 @@ class Worker:
 
     def _advance(self, run: Run, joins: int | None = None) -> Run:
         version, policy = self._policy
-        self.ledger.runs.retention = self.ledger.journal.retention = timedelta(days=version.document.retention_days)
         try:
             toil = self._toil(run, version.document, policy)
         except ValidationError as error:
