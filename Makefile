@@ -66,8 +66,9 @@ deploy: $(dev) $(sam) ## to an AWS account: ENV=staging (see samconfig.toml)
 	$(SAM) deploy --config-env $(or $(ENV),staging)
 
 .PHONY: uninstall
-uninstall: $(dev) $(sam) ## deletes the stack of ENV=staging; the ledger stays
-	$(SAM) delete --config-env $(or $(ENV),staging)
+uninstall: $(dev) $(sam) ## brings the stack of ENV=staging to rest and deletes it; the ledger stays. ARGS=--yes does not ask
+	@AWS_DEFAULT_REGION=$(region) $(python) -m local.uninstall $(or $(ENV),staging) $(ARGS)
+	$(SAM) delete --config-env $(or $(ENV),staging) $(if $(filter --yes --force,$(ARGS)),--no-prompts)
 
 .PHONY: lock
 lock: $(dev) ## writes the lock files; ARGS=--upgrade takes the newest versions

@@ -31,6 +31,7 @@ ADVICE = {
     "over_budget": "As many runs as the policy allows have begun: find out why there are so many, or raise `budget`.",
     "overridden": "A person has undone what was done here: it is left alone for `override_seconds`.",
     "permanent": "Trying again is useless until what the text names is mended.",
+    "place_lost": "Nothing to do: others were let in while nobody looked after it, and it is planned afresh.",
     "recurred": "The fault came back soon after it was healed: find the cause.",
     "rejected": "Somebody decided against it.",
     "remainder": "Nothing to do: what was approved is done, and the rest is being planned.",

@@ -17,8 +17,8 @@ from local.demo.results import table, write
 from local.demo.stage import Stage
 from local.packages import load_template
 
-TOLD = "report_outcome"
-"""Its events are told by the ledger only: it gets those of the demo's own runs."""
+SERVING = {"report_outcome", "decide"}
+"""No toil types, though they have queues: what they get comes from the ledger and from people on tickets."""
 
 
 def demo(state: Path) -> int:
@@ -69,7 +69,7 @@ def _play(stage: Stage, host: Images | None) -> None:
     _together(stage, [lambda: scenes.tickets(stage)])
     if not all(result.right for result in stage.results):
         return  # what went wrong may well keep the rest waiting
-    skipped = {TOLD, *(() if host else ("clean_dangling_images",))}
+    skipped = {*SERVING, *(() if host else ("clean_dangling_images",))}
     toils = [toil for toil in toil_types() if toil not in skipped]
     _together(stage, [lambda: scenes.others(stage, toils)])
 

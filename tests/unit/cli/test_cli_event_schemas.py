@@ -9,8 +9,8 @@ import pytest
 from cli.schemas import schema_of
 from paydown.events import EVENTS, RemediationChanged
 from paydown.ledger import Outcome, Status
-from paydown.ledger.table import plain
 from paydown.ledger.outbox import transition
+from paydown.ledger.table import plain
 
 PROJECT = Path(__file__).resolve().parents[3]
 PUBLISHED = json.loads((PROJECT / "docs/schemas/events.json").read_text())
