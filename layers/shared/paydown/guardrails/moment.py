@@ -58,10 +58,13 @@ def _cool_down(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[Find
         first = max(rest, RECHECK.total_seconds())
         rest = max(rest, min(policy.back_off_seconds, first * 2 ** max(0, row - 1)))
     until = last.at + timedelta(seconds=rest)
-    if until > now:
-        code = "backing_off" if last.outcome in UNHEALING else "cooling_down"
-        text = f"run {last.run} ended {last.outcome} at {_at(last.at)}: left alone until {_at(until)}"
-        yield Finding(code, text, Decision.DEFER, until)
+    if until <= now:
+        return
+    text = f"run {last.run} ended {last.outcome} at {_at(last.at)}: left alone until {_at(until)}"
+    if last.outcome in UNHEALING:
+        yield Finding("backing_off", text, Decision.DEFER, until)
+    else:
+        yield Finding("cooling_down", text, Decision.DEFER, until)
 
 
 def _at(time: datetime) -> str:
