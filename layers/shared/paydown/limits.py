@@ -133,7 +133,7 @@ class Healers(Model):
     """How long each native healer has for its own work on a target, in seconds, before we look at it; plus a margin."""
 
     bosh: Seconds = 1_800
-    auto_scaling: Seconds = 900
+    auto_scaling: Seconds = 1_800
     karpenter: Seconds = 1_800
     node_health_check: Seconds = 900
     margin_seconds: Annotated[int, Field(ge=0, le=86_400)] = 120

@@ -136,7 +136,7 @@ def test_a_run_does_not_wait_for_its_own_ending():
 
 @pytest.mark.parametrize(
     ("kind", "seconds"),
-    [("bosh", 1_920), ("auto_scaling", 1_020), ("karpenter", 1_920), ("node_health_check", 1_020), ("another", 1_920)],
+    [("bosh", 1_920), ("auto_scaling", 1_920), ("karpenter", 1_920), ("node_health_check", 1_020), ("another", 1_920)],
 )
 def test_another_healer_has_its_own_time_and_a_margin(kind, seconds):
     verdict = Scene({"healer": Healer(kind, NOW)}).verdict()
