@@ -223,9 +223,14 @@ class Record:
 
 
 def left_behind(steps: Sequence[Step]) -> list[Step]:
-    """What reversible steps left half-done, the last one first: those which no later step on their object took back."""
+    """What reversible steps left half-done, the last one first: those which no later step on their object took back.
+
+    A step whose result is unknown may have happened: it counts as left, and does not count as having taken back.
+    """
     left: list[Step] = []
     for step in steps:
+        if step.state is StepState.STARTED and step.action.hazard is Hazard.REVERSIBLE and not step.action.takes_back:
+            left.append(step)
         if step.state is not StepState.DONE:
             continue
         action = step.action

@@ -148,8 +148,9 @@ class StageWorker:
                 result.progress = True
                 return replace(step, state=StepState.MOOT, why=why)
             case Overridden(why=why):
+                # Not ended: were this worker to die now, the next one must meet the person's hand again.
                 result.overridden = why
-                return replace(step, state=StepState.MOOT, why=why)
+                return replace(step, state=StepState.PLANNED, why=why)
             case NotYet(why=why):
                 result.waits.append(applied)
                 return replace(step, state=StepState.PLANNED, why=why)

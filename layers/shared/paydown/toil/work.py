@@ -16,6 +16,7 @@ over.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -119,12 +120,13 @@ class Work(Moves):
             return self.defer(draft.until, [Reason("not_yet", draft.why)])
         if isinstance(draft, Overridden):
             return self._stand_back(draft.why)
+        plan = Plan.from_draft(draft)
+        self._settle(plan)
         if not draft.stages:
             if self.run.executed:
                 return self._begin_verifying()
             reason = Reason("nothing_to_do", draft.why)
             return self.end_now(Outcome.SKIPPED, reason, joins=joins, evidence=dict(draft.before))
-        plan = Plan.from_draft(draft)
         population, healer = self.toil.population(target), self.toil.healer(target)
         for _ in range(ADMISSIONS):
             facts = self.lookout.facts(self.run, target, self.now(), population, healer)
@@ -133,6 +135,21 @@ class Work(Moves):
             except Crowded:
                 continue
         return self.defer(self.now() + timedelta(seconds=5), [Reason("contended", "many runs begin at this moment")])
+
+    def _settle(self, plan: Plan) -> None:
+        """Steps of earlier plans whose result is unknown: one that would not be planned any more has happened."""
+        wanted = {action.identity for action in plan.actions}
+        for number in self.run.executed:
+            steps = self.ledger.journal.read(self.run, number, self.lookout.verbs)
+            unknown = [step for step in steps if step.state is StepState.STARTED]
+            known = [
+                replace(step, state=StepState.PLANNED)
+                if step.action.identity in wanted
+                else replace(step, state=StepState.DONE, why="before an interruption (it is not planned any more)")
+                for step in unknown
+            ]
+            if known:
+                self.ledger.journal.write(self.run, number, known, self.now())
 
     def _judge(self, plan: Plan, facts: Facts, joins: int) -> bool:
         """Let the guards decide on a plan, and do what they say. Raises Crowded if their facts are out of date."""
