@@ -42,6 +42,7 @@ def policy(plant, clock, mine, **shared):
 
 def frozen(plant, world, clock, room="host/room-2", key="frozen"):
     """A run that acts and whose worker then never comes back."""
+    before = {row["id"] for row in plant.ledger.runs.alive()}
 
     class Frozen(BaseException):
         pass
@@ -53,8 +54,8 @@ def frozen(plant, world, clock, room="host/room-2", key="frozen"):
     with pytest.raises(Frozen):
         plant.look(pushed(key), room)
     world.while_applying = None
-    (row,) = [row for row in plant.ledger.runs.alive() if row["status"] == "Applying"]
-    return plant.ledger.runs.get(row["id"])
+    (begun,) = {row["id"] for row in plant.ledger.runs.alive()} - before
+    return plant.ledger.runs.get(begun)
 
 
 def again(plant, world, clock, key, room="host/room-1"):
@@ -92,31 +93,14 @@ def test_a_run_whose_place_was_given_away_waits_for_another(plant, world, clock)
     policy(plant, clock, {"max_concurrent": 1})
     first = frozen(plant, world, clock)
     clock.tick(59 + 301)
-    second = frozen_second(plant, world, clock)
+    second = frozen(plant, world, clock, "host/room-1", "second")
     run = plant.wake(first)
     assert (run.status, plant.codes(run)) == (Status.DEFERRED, ["too_many_at_once"])
     assert world.switched == []
     clock.tick(59 + 301)
     world.burning.add("desk")
     assert plant.wake(run).status is Outcome.VERIFIED
-    assert plant.ledger.runs.get(second).status is Status.APPLYING
-
-
-def frozen_second(plant, world, clock):
-    before = {row["id"] for row in plant.ledger.runs.alive()}
-
-    class Frozen(BaseException):
-        pass
-
-    def freeze(lamp):
-        raise Frozen
-
-    world.while_applying = freeze
-    with pytest.raises(Frozen):
-        plant.look(pushed("second"), "host/room-1")
-    world.while_applying = None
-    (id,) = {row["id"] for row in plant.ledger.runs.alive()} - before
-    return id
+    assert plant.ledger.runs.get(second.id).status is Status.APPLYING
 
 
 def test_a_budget_is_paid_once_however_often_a_run_is_put_off(plant, world, clock):
