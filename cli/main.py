@@ -17,7 +17,7 @@ from typing import Any
 from cli import exits
 from cli.output import Output, plain
 
-SOURCES = ("alertmanager", "github", "registry", "roundup")
+SOURCES = ("alertmanager", "github", "harbor", "registry", "roundup")
 """The senders of webhooks, as `paydown.sources` has them, which takes longer to import than `--help` may."""
 
 
@@ -122,6 +122,10 @@ def make_parser() -> argparse.ArgumentParser:
     send.add_argument("file", metavar="EVENT.json", help="an EventBridge envelope; - reads it from stdin")
     send.add_argument("--toil", metavar="NAME", help="into this toil type's queue instead (AWS's own events)")
     send.add_argument("--fresh", action="store_true", help="with a key and time of its own, so that it is no repeat")
+
+    advise = add("advise", "advise:run", "what was last advised on the layers of an image")
+    advise.add_argument("image", metavar="IMAGE", help="registry/repository[:tag]; the tag latest if none is named")
+    advise.add_argument("--sarif", action="store_true", help="print it as SARIF 2.1.0")
 
     _add_findings(add)
     _add_undo_and_export(add)

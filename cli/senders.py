@@ -55,6 +55,15 @@ SSL verification:  Enable
 Events:            Let me select individual events: Issues
 Active:            yes"""
 
+HARBOR = """\
+# In each project's Webhooks, New Webhook (a project administrator may):
+Notify Type:       HTTP
+Payload Format:    CloudEvents
+Event Type:        Artifact pushed
+Endpoint URL:      {url}
+Auth Header:       Bearer {secret}
+Verify Remote Certificate: yes"""
+
 ROUNDUP = """\
 # Copy local/roundup_detector.py into the tracker's detectors/ folder, this into detectors/config.ini (readable by
 # Roundup alone), then restart Roundup. A % in a value is written %%.
@@ -67,11 +76,12 @@ queue = automation
 automation_user = paydown
 python ="""
 
-TEXTS = {"alertmanager": ALERTMANAGER, "github": GITHUB, "registry": REGISTRY, "roundup": ROUNDUP}
+TEXTS = {"alertmanager": ALERTMANAGER, "github": GITHUB, "harbor": HARBOR, "registry": REGISTRY, "roundup": ROUNDUP}
 
 TRIALS = {
     "alertmanager": "Its Watchdog comes by itself; or: amtool alert add Watchdog severity=none",
     "github": "GitHub sends a ping when the webhook is added; Redeliver sends it again.",
+    "harbor": "Test Endpoint in the list of webhooks, or push any tag.",
     "registry": "Push any tag; a pull will do as well.",
     "roundup": "Make an issue.",
 }

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-BEARERS = ("alertmanager", "registry")
+BEARERS = ("alertmanager", "harbor", "registry")
 """The senders that send the secret itself; the others sign the body."""
 
 

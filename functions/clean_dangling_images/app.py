@@ -1,18 +1,19 @@
-"""Give back the disk space that rebuilt images leave behind on Docker hosts: remove images that dangle for a while.
+"""Give back the disk space that builds take on Docker hosts: images that dangle, and what else the policy names.
 
-Never one that a container uses, never one with a tag. docs/docker-hosts.md tells operators how hosts are reached, what
-dangling and age mean, and how the bytes are measured.
+Never an image that a container uses. docs/docker-hosts.md tells operators how hosts are reached, what may go and when,
+and how the bytes are measured.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
-from typing import Annotated, Any
+from datetime import datetime, timedelta
+from typing import Any
 
-from pydantic import Field
-
-from paydown.clients.docker import DockerHost, Fate, Image, Listing, Removal, open_host
+from functions.clean_dangling_images.choosing import for_pressure, heights, ours, outlived
+from functions.clean_dangling_images.settings import Settings
+from paydown.clients.docker import Disk, DockerHost, Fate, Image, Kind, Leftover, Listing, Removal, Stock, open_host
 from paydown.events import DiskPressure, Event, ImagePushed, Sweep
 from paydown.inventory import Host, Inventory
 from paydown.plan import (
@@ -26,30 +27,19 @@ from paydown.plan import (
     Population,
     Record,
     Seen,
+    Step,
     Unverified,
     Verified,
 )
-from paydown.toil import Toil, ToilSettings, handler_for
+from paydown.toil import Toil, handler_for
+
+__all__ = ["Settings", "handler"]
 
 BATCH = 50
-"""Images in one command: with a fifth of a second each, they are done well within its time."""
+"""Things in one command: with a fifth of a second each, they are done well within its time."""
 
 AGAIN = timedelta(seconds=30)
 SHOWN_DIRECTORIES = 20
-
-
-class Settings(ToilSettings):
-    """What the policy may say of this toil type.
-
-    `min_age`: seconds for which an image must have dangled undisturbed: neither built nor tagged since. `limit`: the
-    most images that one run removes, oldest first. `pulled`: also those that were pulled and lost their tag, or never
-    had one here; somebody may use them by digest. `labels`: only images that were built with all of these labels.
-    """
-
-    min_age: Annotated[int, Field(ge=0, le=31_536_000)] = 3_600
-    limit: Annotated[int, Field(ge=1, le=5_000)] = 1_000
-    pulled: bool = False
-    labels: dict[str, str] = Field(default_factory=dict)
 
 
 class RemoveImage(Action):
@@ -59,11 +49,44 @@ class RemoveImage(Action):
     precondition: str = "dangling"
 
 
+class RemoveOldImage(Action):
+    """Remove one image with its tags. `object` is its id, the precondition its names, joined by `+`."""
+
+    hazard: Hazard = Hazard.DESTRUCTIVE  # raised here: less for one that a registry has had
+
+
+class RemoveContainer(Action):
+    """Remove one container that ended. `object` is its id, the precondition when it ended. Its volumes stay."""
+
+    hazard: Hazard = Hazard.DISRUPTIVE
+
+
+class RemoveVolume(Action):
+    """Remove one volume that no container has. `object` is its name, the precondition when it was made."""
+
+    hazard: Hazard = Hazard.DESTRUCTIVE
+
+
+class RemoveCacheRecord(Action):
+    """Remove one record of BuildKit's cache. `object` is its id, the precondition when a build last used it."""
+
+    hazard: Hazard = Hazard.DISRUPTIVE  # the next build takes longer
+
+
+VERBS: dict[Kind, type[Action]] = {
+    Kind.IMAGE: RemoveOldImage,
+    Kind.CONTAINER: RemoveContainer,
+    Kind.VOLUME: RemoveVolume,
+    Kind.CACHE: RemoveCacheRecord,
+}
+KINDS = {verb: kind for kind, verb in VERBS.items()}
+
+
 class CleanDanglingImages(Toil[Host]):
     """One run per event and host."""
 
     listens_to = (ImagePushed, DiskPressure, Sweep)
-    does = (RemoveImage,)
+    does = (RemoveImage, *VERBS.values())
     Settings = Settings
     batch = BATCH
 
@@ -80,60 +103,128 @@ class CleanDanglingImages(Toil[Host]):
         return []
 
     def plan(self, target: Host) -> Draft | NotYet:
-        """The images that are old enough; `NotYet` while all that there are are younger."""
-        listing = self._host(target).list_images()
-        free = [image for image in listing.dangling if image.id not in listing.used]
-        ours = [image for image in free if self.settings.labels.items() <= image.labels.items()]
-        candidates = [image for image in ours if self.settings.pulled or not image.pulled]
+        """What is old enough; on disk pressure only as much as is needed. `NotYet` while all images are younger."""
+        host = self._host(target)
+        stock = host.list_leftovers() if self._pressed or self.settings.leftovers else None
+        disk = stock.disk if stock and self._pressed else None
+        if disk and disk.percent < self.settings.disk_high:
+            why = f"the disk is {disk.percent} % full, below the high mark of {self.settings.disk_high} %"
+            return Draft.of(why=why, disk_percent=disk.percent, free_bytes=disk.free)
+        listing = host.list_images()
+        candidates = ours(listing, self.settings)
         old = sorted((image for image in candidates if self._wait(image, listing) <= timedelta()), key=_age)
         young = [image for image in candidates if self._wait(image, listing) > timedelta()]
-        if young and not old:
+        leftovers = outlived(stock, self.settings) if stock else []
+        if young and not old and not leftovers:
             waits = [self._wait(image, listing) for image in young]
             # A full disk cannot wait for the last of them; otherwise one clean-up serves them all.
-            wait = min(waits) if isinstance(self.event, DiskPressure) else max(waits)
+            wait = min(waits) if self._pressed else max(waits)
             return NotYet(self.now() + wait, f"{len(young)} dangling images are younger than {self.settings.min_age} s")
-        chosen = old[: self.settings.limit]
+        return self._draft(listing, stock, disk, old, leftovers, len(young))
+
+    def _draft(
+        self,
+        listing: Listing,
+        stock: Stock | None,
+        disk: Disk | None,
+        old: Sequence[Image],
+        leftovers: Sequence[Leftover],
+        young: int,
+    ) -> Draft:
+        """The stages: dangling images, whatever else, and the build cache from its tops down."""
+        plain = [one for one in leftovers if _hazard(one) is not Hazard.DESTRUCTIVE]
+        # What a person must allow would hold up all the rest: it waits for a run of its own.
+        others = plain if old or plain else list(leftovers)
+        images, need = list(old), disk.excess(self.settings.disk_low) if disk else 0
+        if stock and disk:
+            images, others = for_pressure(old, others, stock.unique, need)
+        images = images[: self.settings.limit]
+        others = others[: self.settings.limit - len(images)]
+        cache = [one for one in others if one.kind is Kind.CACHE]
+        rest = [one for one in others if one.kind is not Kind.CACHE]
+        stages = [
+            *_blocks([RemoveImage(object=image.id, note=_note(image, listing)) for image in images], disk),
+            *_blocks([_action(one, listing.clock) for one in rest], disk),
+            *([_action(one, listing.clock) for one in stage] for stage in heights(cache)),
+        ]
+        more: dict[str, Any] = {}
+        if disk:
+            estimate = sum(stock.unique.get(image.id, 0) for image in images) if stock else 0
+            estimate += sum(one.size for one in others)
+            more = {"disk_percent": disk.percent, "needed_bytes": need, "estimated_bytes": estimate}
+        if stock:
+            more["leftovers"] = dict(sorted(Counter(one.kind.value for one in others).items()))
+        unused = [image for image in listing.dangling if image.id not in listing.used]
+        labelled = [image for image in unused if self.settings.labels.items() <= image.labels.items()]
         return Draft.of(
-            [RemoveImage(object=image.id, note=_note(image, listing)) for image in chosen],
-            why="those that dangle are in use, were pulled, or lack the labels"
+            *stages,
+            why="those that dangle are in use, were pulled, lack the labels, or are kept by one"
             if listing.dangling
             else "no image dangles",
             storage_driver=listing.driver,
             data_root=listing.root,
             dangling=len(listing.dangling),
-            used=len(listing.dangling) - len(free),
-            unlabelled=len(free) - len(ours),
-            pulled=len(ours) - len(candidates),
-            young=len(young),
-            left=len(old) - len(chosen),
+            used=len(listing.dangling) - len(unused),
+            unlabelled=len(unused) - len(labelled),
+            pulled=0 if self.settings.pulled else sum(image.pulled for image in labelled),
+            young=young,
+            left=len(old) - len(images),
             free_bytes=listing.free,
+            **more,
         )
 
     def population(self, target: Host) -> Population | None:
         """None: it takes no host out of service, and removes nothing that a container uses."""
         return None
 
-    def apply(self, action: RemoveImage, target: Host) -> Applied:
-        """Remove one image."""
+    def apply(self, action: Action, target: Host) -> Applied:
+        """Remove one thing."""
         return self.apply_batch([action], target)[0]
 
-    def apply_batch(self, actions: Sequence[RemoveImage], target: Host) -> Sequence[Applied]:
-        """Remove some images with one command."""
-        removals = self._host(target).remove_images([action.object for action in actions])
-        return [self._applied(removal) for removal in removals]
+    def apply_batch(self, actions: Sequence[Action], target: Host) -> Sequence[Applied]:
+        """Remove some things with one command for images that dangle, and one for the rest."""
+        host = self._host(target)
+        if self._pressed and (disk := host.read_disk()) and disk.excess(self.settings.disk_low) <= 0:
+            return [Moot(f"the disk is {disk.percent} % full: it is below the low mark") for _ in actions]
+        ids = [action.object for action in actions if isinstance(action, RemoveImage)]
+        keys = [_key(action) for action in actions if not isinstance(action, RemoveImage)]
+        dangling = iter(host.remove_images(ids) if ids else ())
+        others = iter(host.remove_leftovers(keys) if keys else ())
+        return [
+            self._applied(next(dangling if isinstance(action, RemoveImage) else others), action) for action in actions
+        ]
 
     def verify(self, target: Host, record: Record) -> Seen:
-        """The removed images are gone: none of them dangles, or is there at all unless it was built again since."""
-        listing = self._host(target).list_images()
-        done = record.done()
-        removed = {step.action.object for step in done}
-        dangling = {image.id: image for image in listing.dangling}
+        """What was removed is gone: no such image dangles, or is there at all unless it was built again since."""
+        host = self._host(target)
+        listing = host.list_images()
         evidence = _evidence(record, listing)
+        # Where a full disk made it stop, a step whose answer was lost may not have happened, unless its image is gone.
+        done = [step for step in record.done() if step.evidence or not self._pressed or _gone(step, listing)]
+        removed = {step.action.object for step in done if isinstance(step.action, RemoveImage)}
+        keys = {_key(step.action) for step in done if not isinstance(step.action, RemoveImage)}
+        dangling = {image.id: image for image in listing.dangling}
         there = removed & listing.present
         still = sorted(id for id in there if id in dangling and not self._new(dangling[id], record))
+        if keys:
+            stock = host.list_leftovers()
+            still += sorted(one.id for one in stock.leftovers if one.key in keys)
         if still:
-            return Unverified(f"{len(still)} of {len(removed)} images are still there, such as {still[0]}", evidence)
-        return Verified({**evidence, "built_again": len(there)}, {"bytes": evidence["bytes"], "images": len(removed)})
+            total = len(removed) + len(keys)
+            return Unverified(f"{len(still)} of {total} {_things(keys)} are still there, such as {still[0]}", evidence)
+        counts = Counter("cache_records" if kind is Kind.CACHE else f"{kind.value}s" for kind, _, _ in keys)
+        counts["images"] += len(removed)
+        if self._pressed and (disk := host.read_disk()):
+            evidence["disk_percent"] = disk.percent
+            # Where all that may go was known not to be enough, the removal did what it promised.
+            promised = record.before.get("estimated_bytes", 0) >= record.before.get("needed_bytes", 0)
+            if disk.percent >= self.settings.disk_high and promised:
+                return Unverified(f"the disk is still {disk.percent} % full", evidence)
+        return Verified({**evidence, "built_again": len(there)}, {"bytes": evidence["bytes"], **counts})
+
+    @property
+    def _pressed(self) -> bool:
+        return isinstance(self.event, DiskPressure)
 
     def _host(self, target: Host) -> DockerHost:
         return open_host(target, observing=self.observing, mark=f"paydown run {self.run_id}")
@@ -142,21 +233,20 @@ class CleanDanglingImages(Toil[Host]):
         """How long until the image is old enough, by the host's own clock."""
         return timedelta(seconds=self.settings.min_age) - (listing.clock - image.since)
 
-    def _applied(self, removal: Removal) -> Applied:
+    def _applied(self, removal: Removal, action: Action) -> Applied:
         match removal.fate:
             case Fate.REMOVED:
-                return Done(
-                    {
-                        "bytes": removal.freed,
-                        "exact": removal.exact,
+                evidence: dict[str, Any] = {"bytes": removal.freed, "exact": removal.exact}
+                if isinstance(action, RemoveImage | RemoveOldImage):
+                    evidence |= {
                         "layers": removal.layers,
                         "parents": removal.parents,
                         "directories": list(removal.directories[:SHOWN_DIRECTORIES]),
                     }
-                )
+                return Done(evidence)
             case Fate.ABSENT:
                 return Moot("it is gone already")
-            case Fate.TAGGED | Fate.USED:
+            case Fate.TAGGED | Fate.USED | Fate.CHANGED:
                 return Moot(removal.why)
         return NotYet(self.now() + (timedelta() if removal.fate is Fate.SKIPPED else AGAIN), removal.why)
 
@@ -166,8 +256,39 @@ class CleanDanglingImages(Toil[Host]):
         return image.since > record.applied_at
 
 
-def _age(image: Image) -> Any:
+def _age(image: Image) -> datetime:
     return image.since
+
+
+def _blocks(actions: Sequence[Action], disk: Disk | None) -> list[Sequence[Action]]:
+    """One stage; where the disk may make it stop, one for each command, so that the longest unused go first."""
+    size = BATCH if disk else max(1, len(actions))
+    return [actions[first : first + size] for first in range(0, len(actions), size)]
+
+
+def _hazard(one: Leftover) -> Hazard:
+    """An image that no registry is known to have may be the only one of its kind."""
+    if one.kind is Kind.VOLUME or (one.kind is Kind.IMAGE and not one.pushed):
+        return Hazard.DESTRUCTIVE
+    return Hazard.DISRUPTIVE
+
+
+def _action(one: Leftover, clock: datetime) -> Action:
+    hours = (clock - one.since) / timedelta(hours=1)
+    note = f"{one.size / 1e6:.1f} MB, untouched for {hours:.1f} h"
+    return VERBS[one.kind](object=one.id, precondition=one.state, hazard=_hazard(one), note=note)
+
+
+def _gone(step: Step, listing: Listing) -> bool:
+    return isinstance(step.action, RemoveImage) and step.action.object not in listing.present
+
+
+def _key(action: Action) -> tuple[Kind, str, str]:
+    return KINDS[type(action)], action.object, action.precondition
+
+
+def _things(keys: Iterable[Any]) -> str:
+    return "things" if any(keys) else "images"
 
 
 def _note(image: Image, listing: Listing) -> str:
@@ -178,10 +299,11 @@ def _note(image: Image, listing: Listing) -> str:
 
 def _evidence(record: Record, listing: Listing) -> dict[str, Any]:
     """What was removed, what the disk got back, and where that lay."""
-    done = [step.evidence for step in record.done()]
+    steps = record.done()
+    done = [step.evidence for step in steps]
     directories = [one for evidence in done for one in evidence.get("directories", ())]
     return {
-        "images": len(done),
+        "images": sum(isinstance(step.action, RemoveImage | RemoveOldImage) for step in steps),
         "parents": sum(int(evidence.get("parents", 0)) for evidence in done),
         "bytes": sum(int(evidence.get("bytes", 0)) for evidence in done),
         "bytes_exact": all(bool(evidence.get("exact", False)) for evidence in done),

@@ -134,7 +134,7 @@ class Application:
     @property
     def description(self) -> dict[str, Any]:
         """Where everything is: what `paydown --local` and scripts read."""
-        senders = ("alertmanager", "github", "registry", "roundup")
+        senders = ("alertmanager", "github", "harbor", "registry", "roundup")
         return {
             "pid": os.getpid(),
             "endpoint_url": self.emulator.url,

@@ -14,13 +14,20 @@ DOCUMENTS = Path(__file__).parent / "documents"
 MIN_AGE = 15
 """Seconds for which an image must have dangled: short, so that one can watch."""
 
+ANY_DISK = {"disk_high": 1, "disk_low": 0}
+"""Marks by which every disk is too full: the disk of this machine seldom is, and alerts are to show something."""
+
 
 def policy(cluster: str, image_labels: Mapping[str, str]) -> dict[str, Any]:
     """The policy: images go only if they carry all of `image_labels`, so that nobody loses what is their own."""
     if not image_labels:
         raise ValueError("without labels, every dangling image of this machine would be removed")
     document: dict[str, Any] = json.loads((DOCUMENTS / "policy.json").read_text())
-    document["toils"]["clean_dangling_images"]["settings"] = {"min_age": MIN_AGE, "labels": dict(image_labels)}
+    document["toils"]["clean_dangling_images"]["settings"] = {
+        "min_age": MIN_AGE,
+        "labels": dict(image_labels),
+        **ANY_DISK,
+    }
     for rule in document["tickets"]["rules"]:
         rule["target"] = rule["target"].replace("/demo/", f"/{cluster}/")
     return document

@@ -76,7 +76,7 @@ def to_its_end(ledger: Ledger, run: Run) -> Run:
 
 @pytest.mark.parametrize("name", ["image_pushed", "disk_pressure", "disk_pressure_cloudwatch", "sweep"])
 def test_each_sample_event_cleans_the_host(engine: Engine, ledger: Ledger, docker_host: Host, name: str) -> None:
-    allow(ledger, min_age=0)
+    allow(ledger, min_age=0, disk_high=1, disk_low=0)  # marks by which the disk of every machine is too full
     ids = engine.rebuilt("demo/app:latest", 3)
     (begun,) = worker(ledger).handle(sample(name))
     run = to_its_end(ledger, begun)

@@ -78,6 +78,8 @@ def test_an_instance_id_names_its_host(inventory):
         ("ticket/owner/repo/17", "tracker-1/ticket/17"),
         ("registry/images.example:5000", "images"),
         ("registry/elsewhere", None),
+        ("repository/images.example:5000/team/app", "images/repository/team/app"),
+        ("repository/elsewhere/team/app", None),
         ("alertmanager/prod", "am"),
         ("alertmanager/test", None),
         ("spaceship/one", None),
@@ -91,8 +93,22 @@ def test_a_ref_names_one_target_or_none(inventory, ref, uid):
 
 def test_what_a_target_calls_itself_finds_it_again(inventory):
     targets = [*inventory.entries(), inventory.node("prod", "worker-1"), inventory.ticket("owner/repo", "17")]
+    targets.append(inventory.repository("images.example:5000", "team/app"))
     for target in targets:
         assert inventory.find(target.ref).uid == target.uid
+
+
+def test_a_repository_is_ours_if_the_registry_says_so():
+    registry = DOCUMENT["registries"][0] | {"repositories": ["team/*"]}
+    narrow = Inventory.parse({"registries": [registry]})
+    assert narrow.repository("images", "team/app").registry == narrow.registries[0]
+    assert narrow.repository("images", "other/app") is None
+
+
+def test_a_long_name_of_a_repository_still_has_a_uid_of_its_own(inventory):
+    first, second = (inventory.repository("images", "a" * 250 + end) for end in ("1", "2"))
+    assert len(first.uid) <= 255
+    assert first.uid != second.uid
 
 
 def test_every_fault_is_named_with_its_path():

@@ -65,6 +65,8 @@ class Event(BaseModel):
 class ImagePushed(Event):
     """A tag of a repository now points to `digest`. `registry` is the host (and port) under which images are named."""
 
+    foreign_detail_types = (("aws.ecr", "ECR Image Action"),)
+
     registry: Name
     repository: Name
     digest: Digest

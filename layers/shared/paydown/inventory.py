@@ -8,6 +8,7 @@ an address, an instance id) and return every entry that answers to it: a caller 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from paydown.errors import InvalidDocument
 Uid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,254}$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+ImageDigest = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+:[0-9a-f]{32,128}$")]
 
 
 class Entry(BaseModel):
@@ -114,16 +116,77 @@ class Tracker(Entry):
     queue: Name = "automation"
 
 
+class S3Storage(BaseModel):
+    """A registry keeps its content in this bucket, below `prefix` (its `rootdirectory`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    via: Literal["s3"]
+    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
+    prefix: Annotated[str, StringConstraints(max_length=512)] = ""
+
+
+class FolderStorage(BaseModel):
+    """A registry keeps its content in this folder of this machine: for the local application only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    via: Literal["folder"]
+    path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$")]
+
+
+Storage = Annotated[S3Storage | FolderStorage, Field(discriminator="via")]
+
+
 class Registry(Entry):
     """A CNCF Distribution registry, called as in the names of its images (`images.example:5000`).
 
     It is asked at `url` for the tags of those repositories that match `repositories` (patterns with `*` and `?`); one
-    without a wildcard needs no right to list all. `secret` names `{"username", "password"}`, if it wants them.
+    without a wildcard needs no right to list all. `secret` names `{"username", "password"}`, if it wants them, and
+    `operator_secret` those of somebody who may delete, which a function deployed to observe cannot read. `storage` is
+    where it keeps its content: its API does not list what has no tag.
     """
 
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]
     repositories: tuple[Pattern, ...] = Field(("*",), min_length=1)
     secret: Name | None = None
+    operator_secret: Name | None = None
+    storage: Storage | None = None
+
+
+class Repository(Entry):
+    """A repository of a registry: made by `Inventory.repository`, not declared, since repositories come and go."""
+
+    registry: Registry
+
+    @property
+    def ref(self) -> str:
+        """How people and commands name it."""
+        return f"repository/{self.registry.name}/{self.name}"
+
+
+class Tag(Entry):
+    """A tag of a repository: made by `Inventory.tag`, not declared. Its name is `REPOSITORY:TAG`."""
+
+    repository: Repository
+
+    @property
+    def tag(self) -> str:
+        """What stands after the colon."""
+        return self.name.rpartition(":")[2]
+
+    @property
+    def ref(self) -> str:
+        """How people and commands name it."""
+        return f"tag/{self.repository.registry.name}/{self.name}"
+
+
+class Promotion(BaseModel):
+    """An image that was promoted: `digest` is what `stage` runs, `previous` what it goes back to. Both are kept."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    stage: Name
+    repository: Name
+    digest: ImageDigest
+    previous: ImageDigest | None = None
 
 
 class Alertmanager(Entry):
@@ -151,7 +214,7 @@ class Ticket(Entry):
         return f"ticket/{self.tracker.name}/{self.id}"
 
 
-Target = Host | Cluster | Node | Tracker | Ticket | Registry | Alertmanager
+Target = Host | Cluster | Node | Tracker | Ticket | Registry | Repository | Tag | Alertmanager
 
 
 class Inventory(BaseModel):
@@ -165,6 +228,7 @@ class Inventory(BaseModel):
     trackers: tuple[Tracker, ...] = ()
     registries: tuple[Registry, ...] = ()
     alertmanagers: tuple[Alertmanager, ...] = ()
+    promotions: tuple[Promotion, ...] = ()
 
     @model_validator(mode="after")
     def _unique(self) -> Inventory:
@@ -229,6 +293,38 @@ class Inventory(BaseModel):
         """The registry of this name or uid."""
         return next((one for one in self.registries if name in (one.name, one.uid)), None)
 
+    def repository(self, registry: str, name: str) -> Repository | None:
+        """A repository of a declared registry, if the registry's `repositories` say that it is ours."""
+        found = self.registry(registry)
+        if found is None or not any(fnmatchcase(name, pattern) for pattern in found.repositories):
+            return None
+        uid = f"{found.uid}/repository/{name}"
+        return Repository(
+            uid=uid if len(uid) <= 255 else f"{uid[:190]}:{hashlib.sha256(uid.encode()).hexdigest()}",
+            name=name,
+            account=found.account,
+            region=found.region,
+            labels=found.labels,
+            source=found.source,
+            registry=found,
+        )
+
+    def tag(self, registry: str, repository: str, tag: str) -> Tag | None:
+        """A tag of a repository that is ours."""
+        found = self.repository(registry, repository)
+        if found is None or not tag:
+            return None
+        uid = f"{found.uid}:{tag}"
+        return Tag(
+            uid=uid if len(uid) <= 255 else f"{uid[:190]}:{hashlib.sha256(uid.encode()).hexdigest()}",
+            name=f"{repository}:{tag}",
+            account=found.account,
+            region=found.region,
+            labels=found.labels,
+            source=found.source,
+            repository=found,
+        )
+
     def alertmanager(self, name: str) -> Alertmanager | None:
         """The Alertmanager of this name or uid."""
         return next((one for one in self.alertmanagers if name in (one.name, one.uid)), None)
@@ -245,8 +341,8 @@ class Inventory(BaseModel):
     def find(self, ref: str) -> Target | None:
         """The one target that a ref names; None when there is none, or more than one.
 
-        A ref is `host/NAME`, `cluster/NAME`, `tracker/NAME`, `registry/NAME`, `alertmanager/NAME`, `node/CLUSTER/NAME`
-        or `ticket/TRACKER/ID`.
+        A ref is `host/NAME`, `cluster/NAME`, `tracker/NAME`, `registry/NAME`, `alertmanager/NAME`, `node/CLUSTER/NAME`,
+        `ticket/TRACKER/ID`, `repository/REGISTRY/NAME` or `tag/REGISTRY/REPOSITORY:TAG`.
         """
         kind, _, name = ref.partition("/")
         within, _, last = name.rpartition("/")  # a tracker may be called `owner/repository`
@@ -262,6 +358,13 @@ class Inventory(BaseModel):
                 return self.node(within, last)
             case "ticket":
                 return self.ticket(within, last)
+            case "repository":
+                registry, _, repository = name.partition("/")  # a repository's name may have slashes
+                return self.repository(registry, repository)
+            case "tag":
+                registry, _, tagged = name.partition("/")
+                repository, _, tag = tagged.rpartition(":")
+                return self.tag(registry, repository, tag)
         return declared[kind](name) if kind in declared else None
 
     def _host(self, name: str) -> Host | None:

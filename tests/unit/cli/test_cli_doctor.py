@@ -18,7 +18,8 @@ from paydown.ledger.sources_seen import Sources
 
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 SECRETS = {
-    f"house/webhooks/{name}": {"current": "s3cret"} for name in ("alertmanager", "github", "registry", "roundup")
+    f"house/webhooks/{name}": {"current": "s3cret"}
+    for name in ("alertmanager", "github", "harbor", "registry", "roundup")
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from paydown.clients.kube import OPERATOR, READER, ClusterApi, NodeState, Owner, Right
-from paydown.clients.kube.cluster import _WORKLOADS
+from paydown.clients.kube.cluster import _WORKLOADS, POD_TEMPLATES
 from paydown.clients.kube.http import Http
 from paydown.clients.kube.transport import Request, Response
 
@@ -55,7 +55,7 @@ def asked() -> tuple[ClusterApi, list[Request]]:
 
     def send(request: Request) -> Response:
         requests.append(request)
-        lists = {"/api/v1/nodes", "/api/v1/pods", "/api/v1/namespaces/default/pods"}
+        lists = {"/api/v1/nodes", "/api/v1/namespaces/default/pods", *POD_TEMPLATES}
         body: Any = {"items": []} if request.path in lists else NODE if "/nodes/" in request.path else WORKLOAD
         return Response(200, json.dumps(body).encode())
 
@@ -68,6 +68,7 @@ def read(api: ClusterApi) -> NodeState:
     list(api.nodes())
     list(api.pods(node="a"))
     list(api.pods(namespace="default"))
+    list(api.images())
     for kind in _WORKLOADS:
         api.wanted("default", Owner(kind, "web", "o"))
     return node
@@ -81,7 +82,7 @@ def act(api: ClusterApi, node: NodeState) -> None:
 
 def test_every_method_is_tried_here() -> None:
     methods = {name for name in vars(ClusterApi) if not name.startswith("_")}
-    assert methods == {"node", "nodes", "may", "pods", "wanted", "cordon", "uncordon", "evict"}
+    assert methods == {"node", "nodes", "images", "may", "pods", "wanted", "cordon", "uncordon", "evict"}
 
 
 def test_the_reader_may_read_what_is_read(asked: tuple[ClusterApi, list[Request]]) -> None:

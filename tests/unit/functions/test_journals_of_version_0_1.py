@@ -31,7 +31,7 @@ def toil(name: str) -> type[Toil[Any]]:
 @pytest.mark.parametrize("name", sorted(JOURNALLED))
 def test_a_journalled_action_is_read_and_still_the_one_that_was_approved(name: str) -> None:
     verbs = {action.verb(): action for action in toil(name).does}
-    assert {entry["verb"] for entry in JOURNALLED[name]} == set(verbs)
+    assert {entry["verb"] for entry in JOURNALLED[name]} <= set(verbs)
     for entry in JOURNALLED[name]:
         action = verbs[entry["verb"]].model_validate_json(entry["action"])
         assert list(action.identity) == entry["identity"]

@@ -1,4 +1,4 @@
-"""Docker hosts: what dangles there, and removing it, whichever way the inventory says that the host is reached.
+"""Docker hosts: what may go from there, and removing it, whichever way the inventory says that the host is reached.
 
 ::
 
@@ -14,12 +14,22 @@ from typing import Any
 
 from paydown.clients import aws
 from paydown.clients.docker_hosts.engine import EngineHost, over_tls, over_unix
-from paydown.clients.docker_hosts.model import DockerHost, Fate, Image, Listing, Removal
+from paydown.clients.docker_hosts.model import (
+    Disk,
+    DockerHost,
+    Fate,
+    Image,
+    Kind,
+    Leftover,
+    Listing,
+    Removal,
+    Stock,
+)
 from paydown.clients.docker_hosts.ssm import SsmHost
 from paydown.errors import PermanentError
 from paydown.inventory import Host, Ssm, Tcp, Unix
 
-__all__ = ["DockerHost", "Fate", "Image", "Listing", "Removal", "open_host"]
+__all__ = ["Disk", "DockerHost", "Fate", "Image", "Kind", "Leftover", "Listing", "Removal", "Stock", "open_host"]
 
 
 def open_host(
@@ -48,9 +58,14 @@ class _ReadOnly:
     def __init__(self, host: DockerHost, name: str) -> None:
         self._name = name
         self.list_images = host.list_images
+        self.list_leftovers = host.list_leftovers
+        self.read_disk = host.read_disk
 
     def remove_images(self, ids: Sequence[str]) -> list[Removal]:
         raise PermanentError(f"{self._name}: nothing is removed while observing ({len(ids)} images)")
+
+    def remove_leftovers(self, keys: Sequence[tuple[Kind, str, str]]) -> list[Removal]:
+        raise PermanentError(f"{self._name}: nothing is removed while observing ({len(keys)} things)")
 
 
 def _pem(name: str, value: Any) -> dict[str, str]:

@@ -1,52 +1,48 @@
-"""A CNCF Distribution registry, through its API: which tags it has, and which digests they point to.
+"""A CNCF Distribution registry, through its API: tags, manifests and blobs, read, written and deleted.
 
-Reading only. A registry that wants to know who asks says how in its 401: by Basic, or by a token that its authorisation
-service gives for one repository (https://distribution.github.io/distribution/spec/auth/token/). What a registry names
-is outside text, and becomes part of an address only if it has the form of a repository, a tag or a digest.
+What a registry names is outside text, and becomes part of an address only if it has the form of a repository, a tag or
+a digest. Content is checked against its digest. The API cannot list the manifests that have no tag.
 """
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
-from paydown.clients.web import Answer, NotThere, Web
-from paydown.errors import PermanentError
+from paydown.clients.registry_content import (
+    DIGEST,
+    MANIFESTS,
+    REPOSITORY,
+    TAG,
+    Manifest,
+    checked_digest,
+    checked_flow,
+    checked_reference,
+    checked_repository,
+)
+from paydown.clients.registry_session import Credentials, RegistrySession
+from paydown.clients.web import NotThere
+from paydown.errors import PermanentError, RetryableError
 from paydown.inventory import Registry
 
 PAGE = 100
-MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
-    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
-)
-"""What a tag may point to. A registry converts, and so tells another digest, for a client that does not take it."""
-
 CATALOG = "registry:catalog:*"
-_REPOSITORY = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"[a-z0-9]+:[0-9a-f]{32,128}")
-_NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
-_PARAMETER = re.compile(r'([a-z]+)="([^"]*)"')
+UPLOAD_PIECE = 8 * 1024 * 1024
+"""Bytes in one request of an upload; ECR wants 5 MiB at least."""
+
 _WILD = frozenset("*?[")
+_OCTETS = {"Content-Type": "application/octet-stream"}
 
-Credentials = Mapping[str, str]
 
-
-class RegistryApi:
-    """One registry. Every method may raise RetryableError and PermanentError.
+class RegistryApi(RegistrySession):
+    """One registry. Every method may raise RetryableError and PermanentError; NotThere, which is one, for what is gone.
 
     `credentials` is asked when the registry wants them: `{"username", "password"}`, or empty for a stranger.
     """
-
-    def __init__(self, url: str, credentials: Callable[[], Credentials]) -> None:
-        self._web = Web(url, dict, {"Accept": "application/json"})
-        self._prefix = urlsplit(url).path.rstrip("/")
-        self._credentials = credentials
-        self._authorised: dict[str, str] = {}
 
     def ping(self) -> None:
         """Make sure that it is a registry, and that it takes our credentials."""
@@ -59,109 +55,143 @@ class RegistryApi:
             return
         query = {"n": PAGE, **({"last": after} if after else {})}
         for page in self._pages(f"/v2/_catalog?{urlencode(query)}", CATALOG):
-            for name in _texts(page, "repositories", _REPOSITORY):
+            for name in _texts(page, "repositories", REPOSITORY):
                 if any(fnmatchcase(name, pattern) for pattern in patterns):
                     yield name
 
     def tags(self, repository: str) -> list[str]:
         """The tags of a repository, sorted; none when it is gone."""
         try:
-            pages = list(self._pages(f"/v2/{_checked(repository)}/tags/list?n={PAGE}", _scope(repository)))
+            pages = list(self._pages(f"/v2/{checked_repository(repository)}/tags/list?n={PAGE}", _scope(repository)))
         except NotThere:
             return []
-        return sorted({tag for page in pages for tag in _texts(page, "tags", _TAG)})
+        return sorted({tag for page in pages for tag in _texts(page, "tags", TAG)})
 
-    def digest(self, repository: str, tag: str) -> str | None:
-        """The digest that a tag points to; None when it is gone."""
-        path = f"/v2/{_checked(repository)}/manifests/{quote(tag, safe='')}"
+    def digest(self, repository: str, reference: str) -> str | None:
+        """The digest that a tag points to, or of a manifest that is there; None when it is gone."""
+        path = f"/v2/{checked_repository(repository)}/manifests/{quote(reference, safe=':')}"
         try:
             answer = self._call("HEAD", path, _scope(repository), {"Accept": MANIFESTS})
         except NotThere:
             return None
         found = answer.headers.get("docker-content-digest", "")
-        if not _DIGEST.fullmatch(found):
-            raise PermanentError(f"the registry tells no digest of {repository}:{tag}")
+        if not DIGEST.fullmatch(found):
+            raise PermanentError(f"the registry tells no digest of {repository}:{reference}")
         return found
 
-    def _pages(self, path: str, scope: str) -> Iterator[Mapping[str, Any]]:
-        seen = set()
-        following: str | None = path
-        while following is not None:
-            if following in seen:
-                raise PermanentError("the registry's pages go round in a circle")
-            seen.add(following)
-            answer = self._call("GET", following, scope)
-            if not isinstance(answer.data, dict):
-                raise PermanentError(f"{path.partition('?')[0]} has not the documented shape")
-            yield answer.data
-            following = self._next(answer.headers.get("link", ""))
+    def manifest(self, repository: str, reference: str) -> Manifest:
+        """The manifest or index that a tag points to, or that has this digest."""
+        path = f"/v2/{checked_repository(repository)}/manifests/{checked_reference(reference)}"
+        answer = self._call("GET", path, _scope(repository), {"Accept": MANIFESTS})
+        told = answer.headers.get("docker-content-digest", "")
+        wanted = reference if DIGEST.fullmatch(reference) else told
+        return Manifest.of(answer.content, answer.headers.get("content-type", ""), wanted)
 
-    def _next(self, link: str) -> str | None:
-        """The path of the next page, whatever host the link names: our credentials go to the one that we know."""
-        found = _NEXT.search(link)
-        if found is None:
-            return None
-        parts = urlsplit(found[1])
-        path = parts.path.removeprefix(self._prefix)
-        if not path.startswith("/v2/"):
-            raise PermanentError("the registry's next page lies outside its API")
-        return f"{path}?{parts.query}"
+    def blob(self, repository: str, digest: str, limit: int) -> bytes:
+        """A blob of at most `limit` bytes."""
+        content = bytearray()
+        for piece in self.blob_chunks(repository, digest):
+            content += piece
+            if len(content) > limit:
+                raise PermanentError(f"{digest} has more than {limit} bytes")
+        return bytes(content)
 
-    def _call(self, method: str, path: str, scope: str, headers: Mapping[str, str] | None = None) -> Answer:
-        known = self._authorised.get(scope)
-        answer = self._ask(method, path, headers, known)
-        if answer.status != 401:
-            return answer
-        # At first nobody knows what it wants, and a token lasts for minutes only.
-        self._authorised[scope] = self._authorise(answer.headers.get("www-authenticate", ""), scope)
-        answer = self._ask(method, path, headers, self._authorised[scope])
-        if answer.status == 401:
-            raise PermanentError(f"the registry at {self._web.base} does not accept our credentials")
-        return answer
+    def blob_chunks(self, repository: str, digest: str) -> Iterator[bytes]:
+        """The bytes of a blob as they come; one with another digest raises after the last of them."""
+        path = f"/v2/{checked_repository(repository)}/blobs/{checked_digest(digest)}"
+        flow = self._flow(path, _scope(repository))
+        yield from checked_flow(flow, digest)
 
-    def _ask(self, method: str, path: str, headers: Mapping[str, str] | None, authorisation: str | None) -> Answer:
-        added = {"Authorization": authorisation} if authorisation else {}
-        return self._web.call(method, path, headers={**(headers or {}), **added}, also=(401,))
+    def has_blob(self, repository: str, digest: str) -> bool:
+        """Whether a repository holds a blob."""
+        path = f"/v2/{checked_repository(repository)}/blobs/{checked_digest(digest)}"
+        try:
+            return self._call("HEAD", path, _scope(repository), also=(302, 307)).status > 0
+        except NotThere:
+            return False
 
-    def _authorise(self, challenge: str, scope: str) -> str:
-        """What the header `Authorization` must say to answer a challenge."""
-        scheme, _, rest = challenge.partition(" ")
-        if scheme.lower() == "basic":
-            return self._basic()
-        asked = dict(_PARAMETER.findall(rest))
-        if scheme.lower() != "bearer" or not asked.get("realm"):
-            raise PermanentError("the registry wants to know who asks, in a way that is not known here")
-        return f"Bearer {self._token(asked['realm'], asked.get('service', ''), scope)}"
+    def referrers(self, repository: str, digest: str) -> list[Mapping[str, Any]]:
+        """The descriptors of what is attached to a manifest (signatures, attestations).
 
-    def _basic(self) -> str:
-        known = self._credentials()
-        if not known:
-            raise PermanentError("the registry wants credentials, and the inventory names no secret")
-        return "Basic " + base64.b64encode(f"{known['username']}:{known['password']}".encode()).decode()
+        A registry without that API (Distribution 2) has them under the tag `sha256-…`, as the specification says.
+        """
+        base = f"/v2/{checked_repository(repository)}"
+        try:
+            path = f"{base}/referrers/{checked_digest(digest)}"
+            pages = list(self._pages(path, _scope(repository)))
+        except NotThere:
+            try:
+                pages = [self.manifest(repository, digest.replace(":", "-", 1)).document]
+            except NotThere:
+                return []
+        found = [one for page in pages for one in page.get("manifests") or () if isinstance(one, dict)]
+        return [one for one in found if isinstance(one.get("digest"), str) and DIGEST.fullmatch(one["digest"])]
 
-    def _token(self, realm: str, service: str, scope: str) -> str:
-        parts = urlsplit(realm)
-        own = {"Authorization": self._basic()} if self._credentials() else {}
-        query = urlencode({"service": service, **({"scope": scope} if scope else {})})
-        authority = Web(f"{parts.scheme}://{parts.netloc}", lambda: own, {"Accept": "application/json"})
-        answer = authority.call("GET", f"{parts.path}?{'&'.join(filter(None, (parts.query, query)))}")
-        found = answer.data.get("token") or answer.data.get("access_token") if isinstance(answer.data, dict) else None
-        if not isinstance(found, str) or not found.isprintable():
-            raise PermanentError("the registry's authorisation service gives no token")
-        return found
+    def delete_manifest(self, repository: str, digest: str) -> None:
+        """Delete a manifest by its digest, and with it all tags that point there. Raises NotThere when it is gone."""
+        path = f"/v2/{checked_repository(repository)}/manifests/{checked_digest(digest)}"
+        answer = self._call("DELETE", path, f"repository:{repository}:delete", also=(405,))
+        if answer.status == 405:
+            raise PermanentError(
+                "the registry does not let manifests be deleted (REGISTRY_STORAGE_DELETE_ENABLED=true lets it)"
+            )
+
+    def mount_blob(self, repository: str, digest: str, origin: str) -> bool:
+        """Let `repository` hold a blob of the repository `origin`, without moving it; False if that does not work."""
+        query = urlencode({"mount": checked_digest(digest), "from": checked_repository(origin)})
+        scope = f"{_writing(repository)} {_scope(origin)}"
+        answer = self._call("POST", f"/v2/{checked_repository(repository)}/blobs/uploads/?{query}", scope, content=b"")
+        if answer.status == 201:
+            return True
+        self._cancel(answer.headers.get("location", ""), repository)
+        return False
+
+    def upload_blob(self, repository: str, digest: str, pieces: Iterable[bytes]) -> None:
+        """Write a blob, a few MiB at a time. Content with another digest is refused, and leaves nothing behind."""
+        scope = _writing(repository)
+        path = f"/v2/{checked_repository(repository)}/blobs/uploads/"
+        place = self._call("POST", path, scope, content=b"").headers.get("location", "")
+        sent = 0
+        try:
+            for piece in _gathered(checked_flow(pieces, checked_digest(digest)), UPLOAD_PIECE):
+                span = {"Content-Range": f"{sent}-{sent + len(piece) - 1}", **_OCTETS}
+                answer = self._call("PATCH", self._here(place, "upload"), scope, span, piece)
+                place = answer.headers.get("location", place)
+                sent += len(piece)
+        except Exception:
+            self._cancel(place, repository)
+            raise
+        end = self._here(place, "upload")
+        end = f"{end}{'' if end.endswith('?') else '&'}{urlencode({'digest': digest})}"
+        self._call("PUT", end, scope, _OCTETS, b"")
+
+    def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> str:
+        """Write a manifest under a tag, or under its digest; its digest. All that it names must be there already."""
+        path = f"/v2/{checked_repository(repository)}/manifests/{checked_reference(reference)}"
+        self._call("PUT", path, _writing(repository), {"Content-Type": manifest.media_type}, manifest.raw)
+        return manifest.digest
+
+    def _cancel(self, place: str, repository: str) -> None:
+        """Leave no upload behind, if that is possible; the registry purges one that stays after a week."""
+        with suppress(PermanentError, RetryableError):
+            self._call("DELETE", self._here(place, "upload"), _writing(repository))
 
 
-def open_registry(registry: Registry, secret: Callable[[str], Any]) -> RegistryApi:
-    """The client of a registry; nothing is sent before its first use. `secret` is `paydown.clients.aws.secret`."""
+def open_registry(registry: Registry, secret: Callable[[str], Any], *, operator: bool = False) -> RegistryApi:
+    """The client of a registry; nothing is sent before its first use. `secret` is `paydown.clients.aws.secret`.
+
+    `operator` takes the credentials that may write and delete, if the inventory tells them apart.
+    """
+    name = (registry.operator_secret if operator else None) or registry.secret
 
     def known() -> Credentials:
-        if registry.secret is None:
+        if name is None:
             return {}
-        content = secret(registry.secret)
+        content = secret(name)
         if not isinstance(content, dict) or not all(
             isinstance(content.get(it), str) for it in ("username", "password")
         ):
-            raise PermanentError(f"the secret {registry.secret} must be a JSON object with username and password")
+            raise PermanentError(f"the secret {name} must be a JSON object with username and password")
         return content
 
     return RegistryApi(registry.url, known)
@@ -176,7 +206,17 @@ def _scope(repository: str) -> str:
     return f"repository:{repository}:pull"
 
 
-def _checked(repository: str) -> str:
-    if not _REPOSITORY.fullmatch(repository) or len(repository) > 255:
-        raise PermanentError(f"{repository[:80]!r} is no name of a repository")
-    return repository
+def _writing(repository: str) -> str:
+    return f"repository:{repository}:pull,push"
+
+
+def _gathered(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in pieces of at least `size`; the last one may be shorter."""
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        if len(waiting) >= size:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)

@@ -6,7 +6,7 @@ import ipaddress
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +20,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 10.0
 TOTAL_SECONDS = 20.0
 ANSWER_LIMIT = 4 * 1024 * 1024
+PIECE = 64 * 1024
 LONGEST_DELAY = 3_600.0
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -30,11 +31,15 @@ class NotThere(PermanentError):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer whose status its caller can take. `headers` has names in lower case; `data` is decoded JSON."""
+    """An answer whose status its caller can take.
+
+    `headers` has names in lower case; `data` is decoded JSON; `content` is the bytes that it was decoded from.
+    """
 
     status: int
     headers: Mapping[str, str]
     data: Any
+    content: bytes = b""
 
 
 class Web:
@@ -63,7 +68,7 @@ class Web:
         if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
             raise PermanentError(f"{parts.hostname} is reached without TLS: credentials are not sent that way")
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        self._pool = urllib3.PoolManager(num_pools=1, maxsize=4, retries=False, timeout=timeout)
+        self._pool = urllib3.PoolManager(num_pools=1, maxsize=8, retries=False, timeout=timeout)
 
     @cached_property
     def _all_headers(self) -> dict[str, str]:
@@ -76,26 +81,63 @@ class Web:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         also: tuple[int, ...] = (),
+        content: bytes | None = None,
     ) -> Answer:
         """Call `path` (which begins with a slash) and return the answer if its status is 2xx or one of `also`.
 
-        Raises NotThere for 404 and 410, RetryableError for trouble that may pass, else PermanentError.
+        `body` is sent as JSON; `content` as it is, with the type that `headers` tells. Raises NotThere for 404 and 410,
+        RetryableError for trouble that may pass, else PermanentError.
         """
         sent = {**self._all_headers, **(headers or {})}
-        content = None
         if body is not None:
             content = json.dumps(body).encode()
             sent["Content-Type"] = "application/json"
         try:
-            response = self._pool.request(
-                method, self.base + path, body=content, headers=sent, redirect=False, preload_content=False
-            )
-            answer = self._taken(response)
+            answer = self._taken(self._response(method, path, content, sent))
         except urllib3.exceptions.HTTPError as error:
             raise RetryableError(f"{self._host} does not answer: {type(error).__name__}") from error
         if answer.status in also or 200 <= answer.status < 300:
             return answer
         raise self._fault(answer)
+
+    def stream(
+        self, path: str, headers: Mapping[str, str] | None = None, also: tuple[int, ...] = ()
+    ) -> tuple[Answer, Iterator[bytes]]:
+        """GET `path`: the answer's head, and the bytes of its body as they come, of any length.
+
+        A status of `also` comes back with its body in the answer, and no bytes follow. The iterator must be used up or
+        closed: it holds a connection until then. Raises what `call` raises, at once or while iterating.
+        """
+        try:
+            response = self._response("GET", path, None, {**self._all_headers, **(headers or {})})
+            if response.status != 200:
+                answer = self._taken(response)
+                if answer.status not in also:
+                    raise self._fault(answer)
+                return answer, iter(())
+        except urllib3.exceptions.HTTPError as error:
+            raise RetryableError(f"{self._host} does not answer: {type(error).__name__}") from error
+        return Answer(response.status, _headers(response), None), self._flow(response)
+
+    def _response(
+        self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]
+    ) -> urllib3.BaseHTTPResponse:
+        return self._pool.request(
+            method, self.base + path, body=content, headers=headers, redirect=False, preload_content=False
+        )
+
+    def _flow(self, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+        complete = False
+        try:
+            yield from response.stream(PIECE)
+            complete = True
+        except urllib3.exceptions.HTTPError as error:
+            raise RetryableError(f"{self._host} does not go on: {type(error).__name__}") from error
+        finally:
+            if complete:
+                response.release_conn()
+            else:
+                response.close()
 
     @property
     def _host(self) -> str:
@@ -106,7 +148,7 @@ class Web:
         taken = bytearray()
         complete = False
         try:
-            for chunk in response.stream(64 * 1024):
+            for chunk in response.stream(PIECE):
                 taken += chunk
                 if len(taken) > self._most:
                     raise PermanentError(f"{self._host} answers more than {self._most} bytes")
@@ -124,7 +166,7 @@ class Web:
             data = None
             if 200 <= response.status < 300 and self._speaks_json:
                 raise PermanentError(f"{self._host} does not answer with JSON") from None
-        return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
+        return Answer(response.status, _headers(response), data, bytes(taken))
 
     def _fault(self, answer: Answer) -> Exception:
         status, what = answer.status, f"{self._host} answers {answer.status}{said(answer.data)}"
@@ -136,6 +178,10 @@ class Web:
         if status in (408, 425, 429) or status >= 500 or (status == 403 and limited):
             return RetryableError(what, delay=_delay(answer.headers))
         return PermanentError(what)
+
+
+def _headers(response: urllib3.BaseHTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
 
 
 def said(data: Any) -> str:

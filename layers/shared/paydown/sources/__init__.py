@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from paydown.sources.webhook import Batch, Request
 
-SENDERS = ("alertmanager", "github", "registry", "roundup")
+SENDERS = ("alertmanager", "github", "harbor", "registry", "roundup")
 """The senders of webhooks: the last part of the path under which each delivers, and the name of its file here."""
 
 

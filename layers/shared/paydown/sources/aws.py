@@ -20,7 +20,7 @@ class _Envelope(BaseModel):
 
 
 def from_envelope(envelope: dict[str, Any]) -> Event | None:
-    """The event that an EventBridge envelope tells of; None when there is nothing to act on: an alarm that ended.
+    """The event that an EventBridge envelope tells of; None when there is nothing to act on, as of an alarm that ended.
 
     Raises InvalidEvent, which names the detail-type, for an envelope that is none of ours or lacks a field.
     """
@@ -31,7 +31,7 @@ def from_envelope(envelope: dict[str, Any]) -> Event | None:
     what = head.detail_type[:128]
     if head.source == SOURCE and head.detail_type in EVENTS:
         return EVENTS[head.detail_type].from_detail(head.detail)
-    from paydown.sources import aws_own
+    from paydown.sources import aws_own, ecr
 
     try:
         match head.source, head.detail_type:
@@ -39,6 +39,8 @@ def from_envelope(envelope: dict[str, Any]) -> Event | None:
                 return aws_own.disk_pressure(aws_own.Alarm.model_validate(envelope))
             case "aws.events", "Scheduled Event":
                 return aws_own.sweep(aws_own.Scheduled.model_validate(envelope))
+            case "aws.ecr", "ECR Image Action":
+                return ecr.image_pushed(ecr.ImageAction.model_validate(envelope))
     except ValidationError as error:
         raise InvalidEvent.from_validation(what, error) from None
     raise InvalidEvent(what, [("detail-type", f"{what!r} of {head.source[:128]!r} is no event that Paydown acts on")])

@@ -22,9 +22,10 @@ class Web(web.Web):
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         also: tuple[int, ...] = (),
+        content: bytes | None = None,
     ) -> Answer:
         """See `paydown.clients.web.Web.call`; raises TicketNotFound in the place of NotThere."""
         try:
-            return super().call(method, path, body, headers, also)
+            return super().call(method, path, body, headers, also, content)
         except NotThere as error:
             raise TicketNotFound(str(error)) from None

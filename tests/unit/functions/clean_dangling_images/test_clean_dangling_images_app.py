@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from functions.clean_dangling_images import app
 from functions.clean_dangling_images.app import CleanDanglingImages, RemoveImage, Settings
-from paydown.clients.docker import Fate, Image, Listing, Removal
+from paydown.clients.docker import Disk, Fate, Image, Kind, Leftover, Listing, Removal, Stock
 from paydown.events import DiskPressure, Event, ImagePushed, NodeNotReady, Sweep
 from paydown.inventory import Host, Inventory, Ssm, Unix
 from paydown.plan import Done, Draft, Hazard, Moot, NotYet, Plan, Record, Step, StepState, Unverified, Verified
@@ -60,6 +60,20 @@ class FakeHost:
     asked: list[list[str]] = field(default_factory=list)
     opened: list[dict[str, Any]] = field(default_factory=list)
     clock: datetime = NOW
+    leftovers: Sequence[Leftover] = ()
+    unique: dict[str, int] = field(default_factory=dict)
+    disks: list[Disk | None] = field(default_factory=lambda: [None])
+    keys: list[list[tuple[Kind, str, str]]] = field(default_factory=list)
+
+    def list_leftovers(self) -> Stock:
+        return Stock(self.clock, tuple(self.leftovers), self.unique, self.read_disk())
+
+    def read_disk(self) -> Disk | None:
+        return self.disks.pop(0) if len(self.disks) > 1 else self.disks[0]
+
+    def remove_leftovers(self, keys: Sequence[tuple[Kind, str, str]]) -> list[Removal]:
+        self.keys.append(list(keys))
+        return [self.fates.get(id, Removal(id, Fate.REMOVED, freed=3)) for _, id, _ in keys]
 
     def list_images(self) -> Listing:
         return Listing(self.clock, "overlay2", "/var/lib/docker", tuple(self.dangling), self.used, self.present, 1000)
@@ -171,7 +185,10 @@ def test_young_images_that_are_not_ours_to_remove_make_nobody_wait(host: FakeHos
     host.dangling = [image(1, 1), image(2, 1, pulled=True)]
     host.used = frozenset({identity(1)})
     draft = planned(cleaner())
-    assert (draft.stages, draft.why) == ((), "those that dangle are in use, were pulled, or lack the labels")
+    assert (draft.stages, draft.why) == (
+        (),
+        "those that dangle are in use, were pulled, lack the labels, or are kept by one",
+    )
 
 
 def test_nothing_dangles(host: FakeHost) -> None:

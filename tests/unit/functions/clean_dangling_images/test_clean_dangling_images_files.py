@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from functions.clean_dangling_images.app import BATCH, CleanDanglingImages
-from local.ssm_agent.documents import Document
+from local.ssm_agent.documents import Document, SsmError
 from local.ssm_agent.publish import DOCUMENTS, document_name
 from paydown.clients.docker_hosts import ssm
 from paydown.clients.docker_hosts.report import END
@@ -40,7 +42,13 @@ def lines(path: Path) -> list[str]:
 
 
 def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
-    assert [document_name("s", path) for path in PATHS] == [f"s-{ssm.LIST_DOCUMENT}", f"s-{ssm.REMOVE_DOCUMENT}"]
+    asked = (
+        ssm.LIST_DOCUMENT,
+        ssm.LIST_LEFTOVERS_DOCUMENT,
+        ssm.REMOVE_DOCUMENT,
+        ssm.REMOVE_LEFTOVERS_DOCUMENT,
+    )
+    assert [document_name("s", path) for path in PATHS] == [f"s-{name}" for name in asked]
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -62,20 +70,79 @@ def test_double_braces_are_for_declared_parameters_only(path: Path) -> None:
     assert "${" not in script
 
 
-def test_the_listing_takes_nothing_and_removes_nothing() -> None:
-    content = document(PATHS[0])
-    assert "parameters" not in content
-    script = "\n".join(line for line in lines(PATHS[0]) if not line.startswith(("#", "command -v")))
-    commands = set(re.findall(r"docker ((?:image|container) \w+|\w+)", script))
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("list_dangling_images", set()), ("list_docker_leftovers", {"volume ls", "volume inspect", "system df"})],
+)
+def test_a_listing_only_reads(name: str, more: set[str]) -> None:
+    path = DOCUMENTS / f"{name}.json"
+    script = "\n".join(line for line in lines(path) if not line.startswith(("#", "command -v")))
+    commands = set(re.findall(r"docker ((?:image|container|volume|system) \w+|\w+)", script)) - {"Server"}
     reading = {"version", "info", "image ls", "image inspect", "container ls", "container inspect"}
-    assert commands == reading
+    assert commands == reading | more
+
+
+def test_the_listings_take_nothing_that_anybody_could_make_up() -> None:
+    assert "parameters" not in document(DOCUMENTS / "list_dangling_images.json")
+    (parameter,) = document(DOCUMENTS / "list_docker_leftovers.json")["parameters"].values()
+    assert parameter["allowedValues"] == ["all", "disk"]
 
 
 def test_the_removal_takes_image_ids_only_and_never_forces() -> None:
-    (parameter,) = document(PATHS[1])["parameters"].values()
+    path = DOCUMENTS / "remove_dangling_images.json"
+    (parameter,) = document(path)["parameters"].values()
     assert parameter["allowedPattern"] == "^sha256:[0-9a-f]{64}$"
     assert parameter["maxItems"] == BATCH
-    assert "force" not in "\n".join(lines(PATHS[1]))
+    assert "force" not in "\n".join(lines(path))
+
+
+LEFTOVERS = DOCUMENTS / "remove_docker_leftovers.json"
+HEX = "0f" * 32
+
+
+def test_what_else_is_removed_is_never_forced_but_for_the_question_before_a_prune() -> None:
+    (parameter,) = document(LEFTOVERS)["parameters"].values()
+    assert parameter["maxItems"] == BATCH
+    (line,) = (line for line in lines(LEFTOVERS) if "force" in line)
+    assert 'set -- builder prune --all --force --filter "id=$id"' in line
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        f"image=sha256:{HEX}@127.0.0.1:5000/demo/app:1.2_rc-1+app:stable",
+        f"container={HEX}@2026-11-22T21:15:54.973044724Z",
+        "volume=my_data.1@2026-11-22T21:15:55+01:00",
+        "cache=t4vuqho29zjdlgsz432343wyh@2026-11-22T21:15:55.416692002Z",
+        "cache=t4vuqho29zjdlgsz432343wyh@never",
+    ],
+)
+def test_the_removal_of_the_rest_takes_each_kind_as_one_word(asked: str) -> None:
+    (pattern,) = (parameter["allowedPattern"] for parameter in document(LEFTOVERS)["parameters"].values())
+    assert re.fullmatch(pattern, asked)
+    (words,) = (found[1] for line in lines(LEFTOVERS) if (found := re.search(r"grep -oE '(.*)'\)", line)))
+    text = json.dumps([asked, asked], separators=(",", ":"))
+    found = subprocess.run(["grep", "-oE", words], input=text, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == [asked, asked]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["image=sha256:", "container=", "volume=", "cache="]), st.text(max_size=80), st.text(max_size=40)
+)
+def test_nothing_that_means_something_to_a_shell_gets_into_it(kind: str, id: str, state: str) -> None:
+    (pattern,) = (parameter["allowedPattern"] for parameter in document(LEFTOVERS)["parameters"].values())
+    asked = f"{kind}{id}@{state}"
+    if re.fullmatch(pattern, asked):
+        assert re.fullmatch(r"[A-Za-z0-9_.:/@=+-]+", asked)
+
+
+@pytest.mark.parametrize("evil", ["'; reboot; '", "$(reboot)", "`reboot`", "a b", "a\n", "--force", "*", '"', "a,b"])
+def test_what_is_not_so_is_refused(evil: str) -> None:
+    checked = Document.parse("d", LEFTOVERS.read_text())
+    for asked in (f"volume={evil}@2026-11-22T21:15:55Z", f"volume=data@{evil}", f"image=sha256:{HEX}@{evil}", evil):
+        with pytest.raises(SsmError):
+            checked.check({"Objects": [asked]})
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: path.stem)

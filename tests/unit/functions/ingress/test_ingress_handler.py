@@ -21,6 +21,7 @@ SAMPLES = {
         "alertmanager:55ff77385fb35e2a:2026-11-22T14:51:23.177+00:00",
     ],
     "github_issue_opened": ["github:72d3162e-cc78-11e3-81ab-4c9367dc0958"],
+    "harbor_push": ["harbor:4b2f89a6-548d-4c12-9993-a1f5790b97d2:ce8c753bd10d014546023b42cf39b0f4"],
     "roundup_issue_created": ["roundup:helpdesk:0b7e3a4c5d6f708192a3b4c5d6e7f809"],
 }
 PUSH = payload("registry-push-tag-latest-first")

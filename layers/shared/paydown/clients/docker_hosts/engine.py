@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import socket
+import ssl
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from paydown.clients.docker_hosts.layers import removal
-from paydown.clients.docker_hosts.model import Fate, Json, Listing, Removal
+from paydown.clients.docker_hosts.engine_leftovers import containers, remove_each
+from paydown.clients.docker_hosts.layers import LayerSizes, removal
+from paydown.clients.docker_hosts.leftovers import stock
+from paydown.clients.docker_hosts.model import Disk, Fate, Json, Kind, Listing, Removal, Stock
 from paydown.clients.docker_hosts.reading import driver_name, image, one_line, repositories
+from paydown.clients.docker_hosts.wire import UnixConnection, Wire, Wires
 from paydown.errors import PermanentError, RetryableError
 from paydown.events import utc
 
@@ -28,19 +33,26 @@ CALL_SECONDS = 15
 REMOVE_SECONDS = 20.0
 """No image is begun later than this after the first: with the last call's own limit it stays near 30 s."""
 
-Connect = Callable[[], AbstractContextManager["APIClient"]]
+Connect = Callable[[], AbstractContextManager["Opened"]]
+
+
+class Opened(NamedTuple):
+    """A client for one operation, and the way to more connections for its calls by the hundred."""
+
+    client: APIClient
+    wires: Wires
 
 
 def over_unix(path: str) -> Connect:
     """Clients for the engine behind a unix socket."""
 
     @contextmanager
-    def connect() -> Iterator[APIClient]:
+    def connect() -> Iterator[Opened]:
         with socket.socket(socket.AF_UNIX) as probe:  # the docker library leaves a socket that cannot connect open
             probe.settimeout(CALL_SECONDS)
             probe.connect(path)
         with _negotiated(f"unix://{path}", False) as client:
-            yield client
+            yield Opened(client, Wires(lambda: UnixConnection(path, CALL_SECONDS), client.api_version))
 
     return connect
 
@@ -52,14 +64,20 @@ def over_tls(address: str, pem: Mapping[str, str]) -> Connect:
     """
 
     @contextmanager
-    def connect() -> Iterator[APIClient]:
+    def connect() -> Iterator[Opened]:
         from docker.tls import TLSConfig
 
         with tempfile.TemporaryDirectory(prefix="paydown-") as directory:
             paths = {part: str(_write(Path(directory, part), pem[part])) for part in ("ca", "cert", "key")}
             tls = TLSConfig(client_cert=(paths["cert"], paths["key"]), ca_cert=paths["ca"], verify=True)
             with _negotiated(f"tcp://{address}", tls) as client:
-                yield client
+                trust = ssl.create_default_context(cafile=paths["ca"])
+                trust.load_cert_chain(paths["cert"], paths["key"])
+
+                def dial() -> http.client.HTTPConnection:
+                    return http.client.HTTPSConnection(address, timeout=CALL_SECONDS, context=trust)
+
+                yield Opened(client, Wires(dial, client.api_version))
 
     return connect
 
@@ -74,9 +92,11 @@ class EngineHost:
 
     def list_images(self) -> Listing:
         """Read the host's images."""
-        with self._client() as client:
+        with self._opened() as (client, wires):
             info = client.info()
-            dangling = (_inspect(client, row["Id"]) for row in client.images(filters={"dangling": True}))
+            rows = client.images(filters={"dangling": True})
+            dangling = wires.each(_inspect, [row["Id"] for row in rows])
+            disk = _disk(info["DockerRootDir"]) if self._local else None
             return Listing(
                 clock=utc(info["SystemTime"]),
                 driver=driver_name(info),
@@ -84,29 +104,63 @@ class EngineHost:
                 dangling=tuple(image(one) for one in dangling if one and not one["RepoTags"]),
                 used=frozenset(row["ImageID"] for row in client.containers(all=True)),
                 present=frozenset(row["Id"] for row in client.images(all=True)),
-                free=_free(info["DockerRootDir"]) if self._local else None,
+                free=disk.free if disk else None,
             )
 
     def remove_images(self, ids: Sequence[str]) -> list[Removal]:
         """Remove those that still dangle and that nothing uses."""
         deadline = time.monotonic() + REMOVE_SECONDS
-        removals = []
-        with self._client() as client:
-            for one in ids:
-                late = time.monotonic() > deadline
-                removals.append(Removal(one, Fate.SKIPPED, "time was up") if late else _remove(client, one))
-        return removals
+        sizes = LayerSizes()
+
+        with self._opened() as (client, wires):
+
+            def work(wire: Wire, id: str) -> Removal:
+                if time.monotonic() > deadline:
+                    return Removal(id, Fate.SKIPPED, "time was up")
+                return _remove(client, wire, sizes, id)
+
+            return wires.each(work, ids) if ids else []
+
+    def list_leftovers(self) -> Stock:
+        """Read what else the host keeps."""
+        with self._opened() as (client, wires):
+            info = client.info()
+            rows = client.images(all=True)
+            tagged = {row["Id"] for row in rows if any(name != "<none>:<none>" for name in row["RepoTags"] or ())}
+            inspected = wires.each(_inspect, sorted(tagged))
+            untagged = [{"Parent": row["ParentId"]} for row in rows if row["Id"] not in tagged]
+            return stock(
+                clock=info["SystemTime"],
+                images=[*(one for one in inspected if one), *untagged],
+                containers=containers(client),
+                volumes=client.volumes()["Volumes"] or [],
+                usage=client.df(),
+                disk=_disk(info["DockerRootDir"]) if self._local else None,
+            )
+
+    def remove_leftovers(self, keys: Sequence[tuple[Kind, str, str]]) -> list[Removal]:
+        """Remove those that are as they were listed and that nothing uses."""
+        deadline = time.monotonic() + REMOVE_SECONDS
+        with self._opened() as (client, _):
+            return remove_each(client, keys, deadline) if keys else []
+
+    def read_disk(self) -> Disk | None:
+        """How full the data root's file system is."""
+        if not self._local:
+            return None
+        with self._opened() as (client, _):
+            return _disk(client.info()["DockerRootDir"])
 
     @contextmanager
-    def _client(self) -> Iterator[APIClient]:
+    def _opened(self) -> Iterator[Opened]:
         """A client for one operation; trouble with the connection or the engine comes out in our own terms."""
         import requests
         from docker.errors import APIError, DockerException
 
         try:
-            with self._connect() as client:
-                yield client
-        except requests.exceptions.SSLError as error:
+            with self._connect() as opened:
+                yield opened
+        except (requests.exceptions.SSLError, ssl.SSLError) as error:
             raise PermanentError(f"{self._name}: no TLS with the Docker engine: {one_line(error)}") from error
         except APIError as error:
             if error.is_client_error():
@@ -142,23 +196,28 @@ def _write(path: Path, text: str) -> Path:
     return path
 
 
-def _inspect(client: APIClient, id: str) -> dict[str, Any] | None:
-    from docker.errors import NotFound
+def _inspect(wire: Wire, id: str) -> dict[str, Any] | None:
+    from docker.errors import APIError
 
-    with suppress(NotFound):
-        inspected: dict[str, Any] = client.inspect_image(id)  # type: ignore[no-untyped-call]  # its stubs are not complete
-        return inspected
-    return None
+    try:
+        return wire.inspect(id)
+    except APIError as error:
+        if error.status_code == 404:
+            return None
+        raise
 
 
-def _remove(client: APIClient, id: str) -> Removal:
+def _remove(client: APIClient, wire: Wire, sizes: LayerSizes, id: str) -> Removal:
     """Remove one image if nothing speaks against it now; the engine itself refuses when a container has it."""
     from docker.errors import APIError
 
     try:
-        history = client.history(id)  # type: ignore[no-untyped-call]  # its stubs are not complete
         names = [id]
-        inspected: Json = client.inspect_image(id)  # type: ignore[no-untyped-call]  # last: as near as can be
+        inspected: Json = wire.inspect(id)
+        history = sizes.steps(inspected)
+        if history is None:
+            history = sizes.learn(inspected, wire.history(id))
+            inspected = wire.inspect(id)  # again, last: as near as can be
         if inspected["RepoTags"]:
             return Removal(id, Fate.TAGGED, f"it is tagged {inspected['RepoTags'][0]}")
         if len(repositories(inspected)) > 1:
@@ -166,12 +225,12 @@ def _remove(client: APIClient, id: str) -> Removal:
             if client.containers(all=True, limit=1, filters={"ancestor": id}):
                 return Removal(id, Fate.USED, "a container uses it")
             names = inspected["RepoDigests"]
-        answers = [row for name in names for row in client.remove_image(name)]
+        answers = [row for name in names for row in wire.remove(name)]
     except APIError as error:
         if error.status_code == 409:
             return Removal(id, Fate.USED, one_line(error.explanation))
         # An engine that two ask for the same at once answers one of them with a 500: what is gone is gone.
-        if error.status_code == 404 or _inspect(client, id) is None:
+        if error.status_code == 404 or _inspect(wire, id) is None:
             return Removal(id, Fate.ABSENT)
         return Removal(id, Fate.FAILED, one_line(error.explanation))
     deleted = [row["Deleted"] for row in answers if "Deleted" in row]
@@ -180,8 +239,8 @@ def _remove(client: APIClient, id: str) -> Removal:
     return removal(inspected, history, deleted)
 
 
-def _free(root: str) -> int | None:
+def _disk(root: str) -> Disk | None:
     with suppress(OSError):
         seen = os.statvfs(root)
-        return seen.f_bavail * seen.f_frsize
+        return Disk(seen.f_blocks * seen.f_frsize, seen.f_bavail * seen.f_frsize)
     return None

@@ -27,6 +27,34 @@ def chain_ids(layers: Sequence[str]) -> list[str]:
     return chain
 
 
+class LayerSizes:
+    """Sizes of layers that images have in common, so that not each image's history has to be asked for.
+
+    What one image's history told of a layer holds for every image with it; the layer that is known of no other image is
+    what is left of its size.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def steps(self, inspected: Json) -> Sequence[Json] | None:
+        """Steps as a history has them, newest first, one for each layer; None if more than one layer is unknown."""
+        chain = chain_ids(((inspected.get("RootFS") or {}).get("Layers")) or [])
+        unknown = [layer for layer in chain if layer not in self._known]
+        if len(unknown) > 1:
+            return None
+        rest = int(inspected["Size"]) - sum(self._known.get(layer, 0) for layer in chain)
+        return [{"Size": self._known.get(layer, rest), "CreatedBy": "COPY"} for layer in reversed(chain)]
+
+    def learn(self, inspected: Json, history: Sequence[Json]) -> Sequence[Json]:
+        """Remember what a history tells, if it tells it of each layer; the history."""
+        chain = chain_ids(((inspected.get("RootFS") or {}).get("Layers")) or [])
+        sizes = _sizes(history)
+        if len(sizes) == len(chain):
+            self._known.update(zip(reversed(chain), sizes, strict=True))
+        return history
+
+
 def removal(inspected: Json, history: Sequence[Json], deleted: Sequence[str]) -> Removal:
     """What became of an image that the engine removed.
 
@@ -59,14 +87,21 @@ def _freed(inspected: Json, history: Sequence[Json], count: int, deleted: int) -
     The history tells the size of each step but not which of the empty ones made a layer. Those that did are told by
     their command; where that does not add up, the unknown empty layers are taken for the uppermost: a lower bound.
     """
+    if not deleted:
+        return 0, True
     if deleted == count:
         return int(inspected["Size"]), True
-    steps = [(int(step["Size"]), str(step.get("CreatedBy") or "")) for step in history]
-    sizes = [size for size, command in steps if size or _is_layer(command)]
+    sizes = _sizes(history)
     if len(sizes) == count:
         return sum(sizes[:deleted]), True
-    filled = [size for size, _ in steps if size]
+    filled = [int(step["Size"]) for step in history if int(step["Size"])]
     return sum(filled[: max(0, deleted - (count - len(filled)))]), False
+
+
+def _sizes(history: Sequence[Json]) -> list[int]:
+    """The sizes of the steps that made a layer, as far as one can tell; newest first."""
+    steps = [(int(step["Size"]), str(step.get("CreatedBy") or "")) for step in history]
+    return [size for size, command in steps if size or _is_layer(command)]
 
 
 def _is_layer(command: str) -> bool:

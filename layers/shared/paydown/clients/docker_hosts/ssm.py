@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from paydown.clients import aws
-from paydown.clients.docker_hosts.model import Fate, Listing, Removal
+from paydown.clients.docker_hosts.model import Disk, Fate, Kind, Listing, Removal, Stock
 from paydown.clients.docker_hosts.reading import one_line
-from paydown.clients.docker_hosts.report import END, read_listing, read_removals
+from paydown.clients.docker_hosts.report import END, read_disk, read_listing, read_removals, read_stock
 from paydown.errors import PermanentError, RetryableError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LIST_DOCUMENT = "ListDanglingImages"
 REMOVE_DOCUMENT = "RemoveDanglingImages"
+LIST_LEFTOVERS_DOCUMENT = "ListDockerLeftovers"
+REMOVE_LEFTOVERS_DOCUMENT = "RemoveDockerLeftovers"
 
 COMMAND_SECONDS = 28.0
 """How long a command is waited for; its document ends by itself before that."""
@@ -55,6 +57,22 @@ class SsmHost:
             return []
         found = read_removals(self._name, self._run(REMOVE_DOCUMENT, {"ImageIds": list(ids)}))
         return [found.get(one, Removal(one, Fate.FAILED, "the host said nothing about it")) for one in ids]
+
+    def list_leftovers(self) -> Stock:
+        """Read what else the host keeps."""
+        return read_stock(self._name, self._run(LIST_LEFTOVERS_DOCUMENT, {"What": ["all"]}))
+
+    def remove_leftovers(self, keys: Sequence[tuple[Kind, str, str]]) -> list[Removal]:
+        """Remove those that are as they were listed and that nothing uses."""
+        if not keys:
+            return []
+        objects = [f"{kind.value}={id}@{state}" for kind, id, state in keys]
+        found = read_removals(self._name, self._run(REMOVE_LEFTOVERS_DOCUMENT, {"Objects": objects}))
+        return [found.get(one, Removal(one, Fate.FAILED, "the host said nothing about it")) for _, one, _ in keys]
+
+    def read_disk(self) -> Disk | None:
+        """How full the data root's file system is."""
+        return read_disk(self._name, self._run(LIST_LEFTOVERS_DOCUMENT, {"What": ["disk"]}))
 
     def _run(self, document: str, parameters: dict[str, list[str]]) -> str:
         """The whole output of a document's run on the host."""

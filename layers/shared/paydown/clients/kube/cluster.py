@@ -8,7 +8,16 @@ from datetime import datetime
 from typing import Any
 
 from paydown.clients.kube.http import LIST_SECONDS, Answer, Http
-from paydown.clients.kube.objects import CORDONED_AT, CORDONED_BY, FIELD_MANAGER, NodeState, Owner, Pod, is_name
+from paydown.clients.kube.objects import (
+    CORDONED_AT,
+    CORDONED_BY,
+    FIELD_MANAGER,
+    NodeState,
+    Owner,
+    Pod,
+    images_of,
+    is_name,
+)
 from paydown.clients.kube.rights import Right
 from paydown.errors import PermanentError, RetryableError
 
@@ -27,6 +36,18 @@ _WORKLOADS = {
     "ReplicationController": "/api/v1/namespaces/{}/replicationcontrollers/{}",
     "Job": "/apis/batch/v1/namespaces/{}/jobs/{}",
 }
+
+POD_TEMPLATES = (
+    "/api/v1/pods",
+    "/api/v1/replicationcontrollers",
+    "/apis/apps/v1/daemonsets",
+    "/apis/apps/v1/deployments",
+    "/apis/apps/v1/replicasets",
+    "/apis/apps/v1/statefulsets",
+    "/apis/batch/v1/cronjobs",
+    "/apis/batch/v1/jobs",
+)
+"""What runs images, or would: a workload of no replicas, or a schedule between two runs, has no pod."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +102,18 @@ class ClusterApi:
         path = f"/api/v1/namespaces/{namespace}/pods" if namespace else "/api/v1/pods"
         query = {"fieldSelector": f"spec.nodeName={node}"} if node else {}
         return map(Pod.parse, self._items(path, query))
+
+    def images(self) -> Iterator[str]:
+        """What pods run, workloads would run, and nodes hold, as the API names it; names may come more than once.
+
+        A name may be a tag (`app:1`), a digest (`app@sha256:…`), or an image's id as the node's runtime tells it.
+        """
+        for path in POD_TEMPLATES:
+            for item in self._items(path, {}):
+                yield from images_of(item)
+        for node in self._items("/api/v1/nodes", {}, NODE_PAGE):
+            for image in (node.get("status") or {}).get("images") or ():
+                yield from (name for name in image.get("names") or () if isinstance(name, str))
 
     def may(self, right: Right) -> bool | None:
         """Whether our credentials have a right; None when the server does not tell.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -167,6 +167,18 @@ def controller_of(meta: Mapping[str, Any]) -> Owner | None:
         if owner.get("controller"):
             return Owner(owner["kind"], owner["name"], owner["uid"])
     return None
+
+
+def images_of(item: Mapping[str, Any]) -> Iterator[str]:
+    """The images that a pod runs, or that a workload's template would run, and the ids of those that were pulled."""
+    spec, status = item.get("spec") or {}, item.get("status") or {}
+    template = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
+    for pod in (spec, template.get("spec") or {}):
+        for kind in ("containers", "initContainers", "ephemeralContainers"):
+            yield from (one["image"] for one in pod.get(kind) or () if one.get("image"))
+    for kind in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for one in status.get(kind) or ():
+            yield from (one[field] for field in ("image", "imageID") if one.get(field))
 
 
 def is_name(text: str) -> bool:

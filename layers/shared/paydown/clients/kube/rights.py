@@ -21,8 +21,15 @@ READER = (
     Right("", "nodes", "list"),
     Right("", "pods", "list"),
     Right("", "replicationcontrollers", "get"),
+    Right("", "replicationcontrollers", "list"),
+    Right("apps", "daemonsets", "list"),
+    Right("apps", "deployments", "list"),
     Right("apps", "replicasets", "get"),
+    Right("apps", "replicasets", "list"),
     Right("apps", "statefulsets", "get"),
+    Right("apps", "statefulsets", "list"),
+    Right("batch", "cronjobs", "list"),
     Right("batch", "jobs", "get"),
+    Right("batch", "jobs", "list"),
 )
 OPERATOR = (*READER, Right("", "nodes", "patch"), Right("", "pods/eviction", "create"))

@@ -1,0 +1,1 @@
+"""Advice on the layers of pushed images, from the registry alone."""

@@ -1,0 +1,205 @@
+"""What could be better in an image: each piece of advice with what it saves.
+
+What may change the final file system, or what the image does, is worded as a question, and is not part of the proposed
+Dockerfile. What saves less than the policy's limits is not said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+
+from functions.advise_image_layers.commands import compiler_installed, upgrades
+from functions.advise_image_layers.dockerfile import dockerfile
+from functions.advise_image_layers.image import Image, Instruction
+from functions.advise_image_layers.order import Blocks, Cost, as_built, merged, rebuilt, sunk
+from functions.advise_image_layers.rebuild import Rebuild
+from functions.advise_image_layers.stages import multi_stage
+
+MOST = 30
+"""Pieces of advice on one image."""
+SHOWN = 300
+"""Characters of an instruction that are shown."""
+_PACKED = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz|tzst)$|^https?://|^git@|\.git(#|$)")
+
+
+class Advice(BaseModel):
+    """One piece of advice.
+
+    `number` counts the instructions of the image's own Dockerfile from 1. `saves_bytes` (in the registry) and
+    `saves_layers` are for each rebuild of the kind that was seen; for what is left in the image, of the image. `asks`:
+    it may change the final file system: a person knows. `dockerfile` belongs to this advice alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    text: str
+    asks: bool = False
+    number: int = 0
+    instruction: str = ""
+    saves_bytes: int = 0
+    saves_layers: int = 0
+    dockerfile: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is worth saying: bytes and layers that are saved, and the age of an upgrade."""
+
+    saving_bytes: int
+    saving_layers: int
+    upgrade_age: timedelta
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All advice on an image, and one Dockerfile that follows what is no question; empty if nothing is to be changed.
+
+    `costs` is what a rebuild of the kind that was seen makes now, and with that Dockerfile.
+    """
+
+    advice: tuple[Advice, ...]
+    dockerfile: str = ""
+    costs: tuple[Cost, Cost] | None = None
+
+
+def advise(image: Image, rebuild: Rebuild | None, limits: Limits, now: datetime) -> Findings:
+    """What is worth saying of an image, of which the last push rebuilt this."""
+    volatile = rebuild.volatile if rebuild else frozenset()
+    blocks, said = as_built(image), []
+    first = min(volatile, default=0)
+    was = rebuilt(image, blocks, volatile)
+    if volatile:
+        later = sunk(image, volatile, asking=False)
+        saved = _saving(was, rebuilt(image, later, volatile))
+        if saved.size >= max(1, limits.saving_bytes):
+            said.append(_order(image, first, saved))
+            blocks = later
+        asked = sunk(image, volatile, asking=True)
+        more = _saving(rebuilt(image, blocks, volatile), rebuilt(image, asked, volatile))
+        if more.size >= max(1, limits.saving_bytes):
+            said.append(_question(image, first, more, dockerfile(image, asked)))
+    said += _merges(image, blocks, volatile, limits)
+    blocks = merged(image, blocks, volatile, "RUN") if any(one.rule == "merge-run" for one in said) else blocks
+    said += [*_added(image), *_base(image), *_upgrades(image, limits, now), *_compilers(image, limits)]
+    changed = blocks != as_built(image)
+    costs = (was, rebuilt(image, blocks, volatile)) if volatile and changed else None
+    return Findings(tuple(said[:MOST]), dockerfile(image, blocks) if changed else "", costs)
+
+
+def _order(image: Image, first: int, saved: Cost) -> Advice:
+    text = (
+        f"This changed, and everything after it was built again: {saved.layers} of these layers "
+        f"({megabytes(saved.size)}) do not depend on it. What changes often belongs last."
+    )
+    return _about(image, first, "volatile-before-stable", text, saves_bytes=saved.size, saves_layers=saved.layers)
+
+
+def _question(image: Image, first: int, saved: Cost, proposed: str) -> Advice:
+    text = (
+        f"This changed, and everything after it was built again. If what follows needs nothing of it, it can come "
+        f"later, and {saved.layers} layers more ({megabytes(saved.size)}) are taken from the cache. Does anything "
+        f"after it read or overwrite what it brings?"
+    )
+    return _about(
+        image,
+        first,
+        "volatile-before-commands",
+        text,
+        asks=True,
+        saves_bytes=saved.size,
+        saves_layers=saved.layers,
+        dockerfile=proposed,
+    )
+
+
+def _merges(image: Image, blocks: Blocks, volatile: Set[int], limits: Limits) -> Iterator[Advice]:
+    for word in ("RUN", "COPY", "ADD"):
+        together = merged(image, blocks, volatile, word)
+        if len(blocks) - len(together) < limits.saving_layers:
+            continue
+        asks = word != "RUN"
+        question = " Do they have the same --chown, --chmod and --from?" if asks else ""
+        for block in together:
+            if len(block) > 1:
+                text = f"{len(block)} {word} instructions in a row can be one, and make one layer.{question}"
+                yield _about(
+                    image,
+                    block[0],
+                    f"merge-{word.lower()}",
+                    text,
+                    asks=asks,
+                    saves_layers=len(block) - 1,
+                    dockerfile=dockerfile(image, together) if asks else "",
+                )
+
+
+def _added(image: Image) -> Iterator[Advice]:
+    for number, one in _own(image):
+        if one.word == "ADD" and not any(_PACKED.search(source) for source in one.sources):
+            text = "ADD unpacks archives and fetches addresses. Is this a plain file or folder? Then say COPY."
+            yield _about(image, number, "add-for-copy", text, asks=True)
+
+
+def _base(image: Image) -> Iterator[Advice]:
+    name, _, digest = image.base_name.partition("@")
+    if not name or digest or name == "scratch":
+        return
+    tag = name.rpartition("/")[2].partition(":")[2]
+    if tag in ("", "latest"):
+        what = "the tag latest" if tag else "no tag"
+        pinned = f" Today's is {name}@{image.base_digest}." if image.base_digest else ""
+        text = f"The base image {name} has {what}: a rebuild may stand on another one.{pinned}"
+        yield Advice(rule="floating-base", text=text, instruction=f"FROM {name}"[:SHOWN])
+
+
+def _upgrades(image: Image, limits: Limits, now: datetime) -> Iterator[Advice]:
+    for number, one in _own(image):
+        old = one.created is not None and now - one.created >= limits.upgrade_age
+        if one.word == "RUN" and old and one.created and upgrades(one.rest):
+            days = (now - one.created).days
+            text = (
+                f"This upgrade is a frozen point in time: the layer is {days} days old, and the cache keeps it as it "
+                f"is. Rebuild with --no-cache, or stand on a base image that is kept up to date."
+            )
+            yield _about(image, number, "frozen-upgrade", text)
+
+
+def _compilers(image: Image, limits: Limits) -> Iterator[Advice]:
+    for number, one in _own(image):
+        name = compiler_installed(one.rest) if one.word == "RUN" else ""
+        if not name or one.size < max(1, limits.saving_bytes):
+            continue
+        text = (
+            f"This installs {name}, which stays in the image with up to {megabytes(one.size)}. Is it needed when the "
+            f"image runs? If not, a stage of its own builds, and the image gets what was built."
+        )
+        proposed = multi_stage(image, number)
+        yield _about(
+            image, number, "compiler-left", text, asks=True, saves_bytes=one.size, saves_layers=1, dockerfile=proposed
+        )
+
+
+def _own(image: Image) -> Iterator[tuple[int, Instruction]]:
+    yield from enumerate(image.own_instructions, image.own)
+
+
+def _about(image: Image, number: int, rule: str, text: str, **more: object) -> Advice:
+    line = " ".join(image.instructions[number].line.split())[:SHOWN]
+    return Advice.model_validate(
+        {"rule": rule, "text": text, "number": number - image.own + 1, "instruction": line, **more}
+    )
+
+
+def _saving(one: Cost, other: Cost) -> Cost:
+    return Cost(one.layers - other.layers, one.size - other.size)
+
+
+def megabytes(size: int) -> str:
+    """Bytes for people."""
+    return f"{size / 1e6:.1f} MB" if size >= 100_000 else f"{size / 1e3:.1f} kB"

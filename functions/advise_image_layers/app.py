@@ -1,0 +1,228 @@
+"""Advise on the layers of an image when it is pushed: what a rebuild costs, why, and which Dockerfile costs less.
+
+From the registry alone: manifests and configurations, never a layer. The advice stands in the plan of the run
+(`paydown advise` shows it), and, if the settings name a ticket system, in one ticket for each tag, which is kept up to
+date. docs/advise-image-layers.md tells what is looked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import Field, StringConstraints
+
+from functions.advise_image_layers.advice import Advice, Findings, Limits, advise
+from functions.advise_image_layers.image import Image, UnknownShape
+from functions.advise_image_layers.reading import Reader
+from functions.advise_image_layers.rebuild import compare
+from functions.advise_image_layers.report import LIMIT, Looked, report
+from paydown.clients import aws
+from paydown.clients.registry import open_registry
+from paydown.clients.web import NotThere
+from paydown.errors import PermanentError
+from paydown.events import Event, ImagePushed
+from paydown.inventory import Inventory, Tag
+from paydown.ledger import open_ledger
+from paydown.plan import (
+    Action,
+    Applied,
+    Done,
+    Draft,
+    Hazard,
+    NotYet,
+    Population,
+    Record,
+    Seen,
+    Unverified,
+    Verified,
+)
+from paydown.tickets import TicketNotFound, TicketSystem, open_tracker, plain
+from paydown.toil import Toil, ToilSettings, handler_for
+
+REMEMBERED = timedelta(days=90)
+"""How far back the runs are read that tell which digest a tag had."""
+RUNS = 5
+
+
+class Settings(ToilSettings):
+    """What the policy may say of this toil type.
+
+    `min_saving_bytes` (in the registry, for each rebuild) and `min_saving_layers`: advice that saves less is not given.
+    `max_upgrade_age_days`: an upgrade of packages in an older layer is called frozen. `platform`: which image of an
+    index is looked at. `tracker`: the ticket system of the inventory that gets a ticket for each tag with advice.
+    """
+
+    min_saving_bytes: Annotated[int, Field(ge=0)] = 1_000_000
+    min_saving_layers: Annotated[int, Field(ge=1, le=100)] = 2
+    max_upgrade_age_days: Annotated[int, Field(ge=0, le=3_650)] = 30
+    platform: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9]+$")] = "linux/amd64"
+    tracker: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+
+
+class PublishAdvice(Action):
+    """Say what could be better in an image. `object` is its name, as `registry/repository:tag`.
+
+    `digest` is what was looked at, and `compared` what it replaced (empty: not known). `text` is for people;
+    `dockerfile` follows what is no question, and is empty if nothing is to be changed.
+    """
+
+    hazard: Hazard = Hazard.NONE
+    digest: str
+    compared: str = ""
+    text: str
+    advice: tuple[Advice, ...]
+    dockerfile: str = ""
+
+
+class AdviseImageLayers(Toil[Tag]):
+    """One run per push and tag."""
+
+    listens_to = (ImagePushed,)
+    does = (PublishAdvice,)
+    Settings = Settings
+
+    @classmethod
+    def targets(cls, event: Event, inventory: Inventory) -> Iterable[Tag]:
+        """The tag, if its registry is declared and has the repository among its own."""
+        if not isinstance(event, ImagePushed) or event.tag is None:
+            return []
+        found = inventory.tag(event.registry, event.repository, event.tag)
+        return [found] if found else []
+
+    def plan(self, target: Tag) -> Draft | NotYet:
+        """Read the image and the one before it, and say what could be better. The tag counts as it is now."""
+        repository = target.repository
+        reader = Reader(open_registry(repository.registry, aws.secret), repository, self.settings.platform)
+        try:
+            image = reader.image(target.tag)
+        except NotThere:
+            return Draft(why="the image is gone")
+        except UnknownShape as why:
+            return Draft(why=f"no advice on this image: {why}")
+        known = self._known(target)
+        if known[:1] == [image.digest]:
+            return Draft.of(why="this image was looked at already", digest=image.digest)
+        before = reader.before(image, known, target.tag)
+        return self._draft(target, image, before, reader.fetched)
+
+    def _draft(self, target: Tag, image: Image, before: Image | None, fetched: int) -> Draft:
+        rebuild = compare(before, image) if before else None
+        limits = Limits(
+            self.settings.min_saving_bytes,
+            self.settings.min_saving_layers,
+            timedelta(days=self.settings.max_upgrade_age_days),
+        )
+        findings = advise(image, rebuild, limits, self.now())
+        looked = Looked(target.ref.partition("/")[2], image, before, rebuild)
+        seen: dict[str, Any] = {
+            "digest": image.digest,
+            "compared": before.digest if before else "",
+            "layers": len(image.diff_ids),
+            "bytes": image.size,
+            "layers_rebuilt": rebuild.layers if rebuild else 0,
+            "bytes_rebuilt": rebuild.size if rebuild else 0,
+            "bytes_fetched": fetched,
+        }
+        if findings.costs:
+            seen |= {"layers_proposed": findings.costs[1].layers, "bytes_proposed": findings.costs[1].size}
+        if not findings.advice:
+            return Draft.of(why="nothing to advise", **seen)
+        return Draft.of([_action(looked, findings)], **seen)
+
+    def _known(self, target: Tag) -> list[str]:
+        """The digests that earlier runs saw under this tag, the newest first."""
+        now = self.now()
+        history = open_ledger().history
+        entries = history.begun(now - REMEMBERED, now, toil=self.name, target=target.uid, limit=RUNS + 1, older=False)
+        found = []
+        for run in history.runs(entries):
+            digest = run.before.get("digest") or run.evidence.get("digest")
+            if run.id != self.run_id and isinstance(digest, str):
+                found.append(digest)
+        return list(dict.fromkeys(found))[:RUNS]
+
+    def population(self, target: Tag) -> Population | None:
+        """None: nothing is touched but our own ticket."""
+        return None
+
+    def apply(self, action: PublishAdvice, target: Tag) -> Applied:
+        """Write the ticket of the tag, if there is to be one; the journal has the advice already."""
+        tracker = self._tracker()
+        if tracker is None:
+            return Done({"advice": len(action.advice)})
+        text = ticket_text(action)
+        title = f"Paydown: advice on {target.ref.partition('/')[2]}"
+        ticket = tracker.create(
+            title, "Advice on the layers of this image stands in the comment below.", _marker(target)
+        )
+        tracker.edit_comment(ticket, text, _marker(target))
+        tracker.reopen(ticket)
+        return Done({"advice": len(action.advice), "ticket": ticket})
+
+    def verify(self, target: Tag, record: Record) -> Seen:
+        """The ticket says what was advised."""
+        [step] = record.done()
+        action = step.action
+        if not isinstance(action, PublishAdvice):
+            raise TypeError(f"{action.verb()} is no action of {self.name}")
+        evidence = {
+            **record.before,
+            "advice": [f"{one.rule} {one.number}" for one in action.advice],
+            "saves_bytes": max((one.saves_bytes for one in action.advice), default=0),
+        }
+        tracker = self._tracker()
+        if tracker is None:
+            return Verified(evidence, {"advice": len(action.advice)})
+        try:
+            ticket = tracker.find(_marker(target))
+            said = tracker.read(ticket, messages=50).messages if ticket else ()
+        except TicketNotFound:
+            ticket, said = None, ()
+        lines = ticket_text(action).splitlines()
+        if not any(lines[0] in message.text and lines[-1] in message.text for message in said):
+            return Unverified("the ticket does not carry the advice", evidence)
+        return Verified({**evidence, "ticket": ticket}, {"advice": len(action.advice)})
+
+    def _tracker(self) -> TicketSystem | None:
+        if self.settings.tracker is None:
+            return None
+        declared = self.inventory.tracker(self.settings.tracker)
+        if declared is None:
+            raise PermanentError(f"the inventory has no tracker {self.settings.tracker}")
+        return open_tracker(declared, aws.secret)
+
+
+def ticket_text(action: PublishAdvice) -> str:
+    """What the ticket says: the advice, and the proposed Dockerfile if there is room for it."""
+    proposed = f"\n\nProposed Dockerfile:\n\n{action.dockerfile}" if action.dockerfile else ""
+    text = f"{action.text}{proposed}"
+    if len(text) > LIMIT:
+        text = action.text
+    return plain(f"{text}\n\nThe image: {action.digest}. All of it: paydown advise {action.object}")
+
+
+def _action(looked: Looked, findings: Findings) -> PublishAdvice:
+    told = [one.model_dump() for one in findings.advice]
+    content = hashlib.sha256(json.dumps([looked.image.digest, told, findings.dockerfile]).encode()).hexdigest()
+    return PublishAdvice(
+        object=looked.name,
+        precondition=f"advice {content[:16]} is not told",
+        digest=looked.image.digest,
+        compared=looked.before.digest if looked.before else "",
+        text=report(looked, findings),
+        advice=findings.advice,
+        dockerfile=findings.dockerfile,
+        note=", ".join(dict.fromkeys(one.rule for one in findings.advice)),
+    )
+
+
+def _marker(target: Tag) -> str:
+    """Of the ticket of a tag."""
+    return f"paydown-run: advise-image-layers/{hashlib.sha256(target.uid.encode()).hexdigest()[:32]}"
+
+
+handler = handler_for(AdviseImageLayers)

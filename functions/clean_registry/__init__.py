@@ -1,0 +1,1 @@
+"""Clean a registry of what nothing refers to."""

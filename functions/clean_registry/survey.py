@@ -1,0 +1,199 @@
+"""A repository as it is now: what its storage keeps, where its tags point, what refers to what, and who runs it.
+
+What cannot be asked raises, so nothing is removed on a guess.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from sys import intern
+from threading import Lock
+from typing import Any
+
+from functions.clean_registry.graph import Node, kept
+from paydown.clients import aws, kube
+from paydown.clients.docker import open_host
+from paydown.clients.registry import RegistryApi
+from paydown.clients.registry_content import DIGEST, IMAGES, INDEXES, Manifest
+from paydown.clients.registry_storage import revisions
+from paydown.clients.web import NotThere
+from paydown.errors import PermanentError
+from paydown.inventory import Cluster, Host, Inventory, Repository
+
+AT_ONCE = 8
+"""Questions to one registry, and to hosts and clusters, at the same time."""
+REMEMBERED = 20_000
+"""Manifests that are remembered: their content is what their digest says, for ever."""
+
+_ANY_DIGEST = re.compile(DIGEST.pattern)
+_remembered: OrderedDict[str, Node] = OrderedDict()
+_lock = Lock()
+
+
+@dataclass(frozen=True)
+class Survey:
+    """`since` holds the last sign of life of each manifest that is kept in storage; `tags` the digest of each tag."""
+
+    nodes: Mapping[str, Node]
+    tags: Mapping[str, str]
+    since: Mapping[str, datetime]
+
+    def young(self, oldest: datetime) -> set[str]:
+        """What showed life after `oldest`, or is so new that the storage's list does not have it."""
+        return {digest for digest in self.nodes if digest not in self.since or self.since[digest] > oldest}
+
+    def loose(self, oldest: datetime, used: frozenset[str]) -> set[str]:
+        """What nothing refers to, and nobody uses, since `oldest`."""
+        stay = kept(self.nodes, tagged=set(self.tags.values()), used=used, young=self.young(oldest))
+        return self.nodes.keys() - stay
+
+    def missing(self) -> set[str]:
+        """The manifests that a tagged index lists, itself or by another index, and that are not there."""
+        lost: set[str] = set()
+        seen: set[str] = set()
+        waiting = list(self.tags.values())
+        while waiting:
+            digest = waiting.pop()
+            if digest in seen:
+                continue
+            seen.add(digest)
+            if digest in self.nodes:
+                waiting += self.nodes[digest].children
+            else:
+                lost.add(digest)
+        return lost
+
+
+def survey(target: Repository, api: RegistryApi) -> Survey:
+    """Read the repository. The tags come last: a tag that is put on while this reads is seen with all that it names."""
+    storage = target.registry.storage
+    if storage is None:
+        raise PermanentError(f"{target.registry.ref} has no storage in the inventory: what has no tag cannot be listed")
+    since = {one.digest: one.since for one in revisions(storage, target.name)}
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        nodes = _read(threads, api, target.name, since)
+        names = api.tags(target.name)
+        pointed = threads.map(lambda tag: api.digest(target.name, tag), names)
+        tags = {tag: digest for tag, digest in zip(names, pointed, strict=True) if digest is not None}
+        if tags and not since:
+            raise PermanentError(f"{target.ref} has tags, and its storage in the inventory holds nothing of it")
+        new = set(tags.values()) - nodes.keys()
+        while new:
+            found = _read(threads, api, target.name, new)
+            nodes |= found
+            new = {child for one in found.values() for child in one.children} - nodes.keys()
+    return Survey(nodes, tags, since)
+
+
+def in_use(inventory: Inventory, run_id: str) -> frozenset[str]:
+    """The digests of images and of configurations that a cluster or a Docker host of the inventory uses.
+
+    Those of promotions are among them. Wherever an image is said to come from, its digest counts.
+    """
+    found = {digest for one in inventory.promotions for digest in (one.digest, one.previous) if digest}
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        clusters = threads.map(_of_cluster, inventory.clusters)
+        hosts = threads.map(lambda host: _of_host(host, run_id), inventory.hosts)
+        return frozenset(found.union(*clusters, *hosts))
+
+
+def node_of(manifest: Manifest) -> Node:
+    """What a manifest refers to. Raises PermanentError for one of a kind or shape that is not known."""
+    document = manifest.document
+    if manifest.media_type not in INDEXES | IMAGES:
+        raise PermanentError(f"{manifest.digest} is of a kind that is not known: {manifest.media_type[:100]!r}")
+    children: list[str] = []
+    blobs: dict[str, int] = {}
+    for one in _descriptors(manifest, "manifests"):
+        # Build caches list layers where an index has manifests.
+        if one.get("mediaType") in INDEXES | IMAGES:
+            children.append(intern(one["digest"]))
+        else:
+            blobs[intern(one["digest"])] = _size(one)
+    for one in _descriptors(manifest, "layers"):
+        blobs[intern(one["digest"])] = _size(one)
+    config = document.get("config")
+    if isinstance(config, dict):
+        blobs[intern(_digest(manifest, config))] = _size(config)
+    subject = document.get("subject")
+    return Node(
+        digest=intern(manifest.digest),
+        children=tuple(children),
+        subject=intern(_digest(manifest, subject)) if isinstance(subject, dict) else None,
+        config=intern(config["digest"]) if isinstance(config, dict) else None,
+        blobs=blobs,
+        size=len(manifest.raw),
+    )
+
+
+def digests_in(names: Iterable[str]) -> Iterator[str]:
+    """The digests in names of images (`app@sha256:…`, `docker-pullable://…`, or an id alone)."""
+    for name in names:
+        yield from (found[0] for found in _ANY_DIGEST.finditer(name))
+
+
+def _read(threads: ThreadPoolExecutor, api: RegistryApi, repository: str, digests: Iterable[str]) -> dict[str, Node]:
+    found = threads.map(lambda digest: _node(api, repository, digest), digests)
+    return {one.digest: one for one in found if one is not None}
+
+
+def _node(api: RegistryApi, repository: str, digest: str) -> Node | None:
+    """None when it is gone."""
+    with _lock:
+        known = _remembered.get(digest)
+        if known is not None:
+            _remembered.move_to_end(digest)
+            return known
+    try:
+        node = node_of(api.manifest(repository, digest))
+    except NotThere:
+        return None
+    with _lock:
+        _remembered[digest] = node
+        while len(_remembered) > REMEMBERED:
+            _remembered.popitem(last=False)
+    return node
+
+
+def _of_cluster(cluster: Cluster) -> set[str]:
+    # Always as the reader: nothing is changed in a cluster, whatever is done to the registry.
+    return set(digests_in(kube.connect(cluster, observing=True, secrets=aws.secret).images()))
+
+
+def _of_host(host: Host, run_id: str) -> set[str]:
+    listing = open_host(host, observing=True, mark=f"paydown run {run_id}").list_images()
+    names = (name for image in listing.dangling if image.id in listing.used for name in image.digests)
+    return {*listing.used, *digests_in(names)}
+
+
+def _descriptors(manifest: Manifest, field: str) -> Iterator[Mapping[str, Any]]:
+    listed = manifest.document.get(field)
+    if listed is None:  # how Go writes an empty list
+        return
+    if not isinstance(listed, list):
+        raise PermanentError(f"{manifest.digest}: {field} is no list")
+    for one in listed:
+        _digest(manifest, one)
+        yield one
+
+
+def _digest(manifest: Manifest, descriptor: Any) -> str:
+    digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
+    if not isinstance(digest, str) or not DIGEST.fullmatch(digest):
+        raise PermanentError(f"{manifest.digest} refers to something that has no digest")
+    return digest
+
+
+def _size(descriptor: Mapping[str, Any]) -> int:
+    size = descriptor.get("size")
+    return size if isinstance(size, int) and size > 0 else 0
+
+
+def oldest(now: datetime, min_age: int) -> datetime:
+    """What showed life later than this is young; `min_age` is in seconds."""
+    return now - timedelta(seconds=min_age)

@@ -1,0 +1,254 @@
+"""Advice against real builders: what is predicted is what the proposed Dockerfile makes, and its files are the same."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from functions.advise_image_layers import app
+from functions.advise_image_layers.app import AdviseImageLayers, PublishAdvice
+from local import registry as local_registry
+from local.processes import free_port
+from local.registry import Registry
+from paydown.events import ImagePushed
+from paydown.inventory import Inventory
+from paydown.plan import Draft
+from paydown.policy import Policy
+from paydown.toil import Scene
+from tests.real.docker_engine import Engine
+from tests.real.image_builds import Builds
+from tests.servers import need
+
+KB = 1_000
+NOBODY = "sha256:" + "0" * 64
+TOLERANCE = 0.1
+BUSYBOX = """FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+CMD ["/bin/sh"]
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A Dockerfile, its files by their size in kB, and those that change from build to build.
+
+    `rule` is the advice that saves a rebuild: the Dockerfile that goes with it is built. `also` is what else is said.
+    """
+
+    dockerfile: str
+    files: dict[str, int]
+    touched: tuple[str, ...] = ("app",)
+    rule: str = "volatile-before-stable"
+    kit: bool = False
+    also: tuple[str, ...] = ()
+
+
+THREE = {"app": 150, "lib": 600, "data": 900}
+FOUR = THREE | {"more": 300}
+FOLDERS = {"code/a": 100, "code/b/c": 50, "static/x": 500, "static/y": 700}
+FIRST = "FROM scratch\nCOPY app /app\nCOPY lib /usr/lib/lib\nCOPY data /srv/data\n"
+SECOND = "FROM scratch\nCOPY lib /l/lib\nCOPY app /a/app\nCOPY data /d/data\n"
+CODE = "FROM scratch\nCOPY code /code\nCOPY static /srv/static\n"
+OWNERS = "FROM scratch\nCOPY --chown=7:8 app /app\nCOPY --chown=9 data lib /d/\n"
+STARTED = """FROM scratch
+ENV A="b c" D=e
+LABEL x="y z" q='"'
+COPY app /app
+EXPOSE 80 90/udp
+COPY data /data
+VOLUME /v /w
+HEALTHCHECK --interval=5s --retries=2 CMD ["/app", "-x"]
+USER 7
+ENTRYPOINT ["/app"]
+CMD ["-v"]
+"""
+TOGETHER = "FROM scratch\nCOPY app /app\nCOPY lib /srv/\nCOPY data /srv/\nCOPY more /srv/\n"
+COMMAND = "FROM BASE\nCOPY app /app\nRUN dd if=/bin/busybox of=/made bs=1000 count=700\n"
+COMMANDS = """FROM BASE
+COPY app /app
+COPY lib /library
+RUN mkdir /t && cd /t && echo a > a
+RUN pwd > /t/b
+RUN X=1; echo $X; echo $Y > /t/c
+"""
+PLACES = "FROM scratch\nWORKDIR /one\nCOPY app .\nWORKDIR /two\nCOPY lib data ./\n"
+WITHIN = "FROM scratch\nWORKDIR /srv\nCOPY app bin/app\nCOPY lib lib/lib\n"
+ASKED = "volatile-before-commands"
+
+CASES = {
+    "first": Case(FIRST, THREE),
+    "first, BuildKit": Case(FIRST, THREE, kit=True),
+    "second": Case(SECOND, THREE),
+    "second, BuildKit": Case(SECOND, THREE, kit=True),
+    "two change": Case(f"{FIRST}COPY more /m\n", FOUR, ("app", "data")),
+    "folders": Case(CODE, FOLDERS, ("code/b/c",)),
+    "folders, BuildKit": Case(CODE, FOLDERS, ("code/b/c",), kit=True),
+    "added": Case("FROM scratch\nADD app /app\nADD lib data /srv/\n", THREE, also=("add-for-copy",)),
+    "working directories": Case(PLACES, THREE),
+    "working directory, BuildKit": Case(WITHIN, THREE, kit=True),
+    "owners": Case(OWNERS, THREE),
+    "owners, BuildKit": Case(OWNERS, THREE, kit=True),
+    "what is started": Case(STARTED, THREE),
+    "what is started, BuildKit": Case(STARTED, THREE, kit=True),
+    "belongs together": Case(TOGETHER, FOUR, also=("merge-copy",)),
+    "the same folder, BuildKit": Case("FROM scratch\nCOPY app /s/\nCOPY lib /s/\n", THREE, rule=ASKED, kit=True),
+    "before a command": Case(COMMAND, THREE, rule=ASKED),
+    "before a command, BuildKit": Case(COMMAND, THREE, rule=ASKED, kit=True),
+    "on a base": Case('FROM BASE\nCOPY app /app\nCOPY lib /library\nCMD ["/app"]\n', THREE),
+    "commands together": Case(COMMANDS, THREE, also=("merge-run",)),
+}
+
+
+@pytest.fixture(scope="module")
+def images(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry, and an engine with a base image that has a shell, and nothing else."""
+    need(local_registry.program(), "the registry is not installed (apt-get install docker-registry)")
+    shell = shutil.which("busybox")
+    need(shell, "a static busybox is not installed (apt-get install busybox-static)")
+    assert shell is not None
+    docker_engine.clear()
+    folder = tmp_path_factory.mktemp("images")
+    with Registry(folder, f"http://127.0.0.1:{free_port()}/", "unused") as registry:
+        base = Builds(docker_engine, registry, "base", files={"busybox": Path(shell).read_bytes()})
+        base.build(BUSYBOX)
+        yield registry
+    docker_engine.clear()
+
+
+Advise = Callable[..., tuple[PublishAdvice | None, Draft]]
+
+
+@pytest.fixture
+def advise(images: Registry, monkeypatch: pytest.MonkeyPatch) -> Advise:
+    """What is planned for a repository, whose tag pointed to these digests before."""
+    registries = [{"uid": "images", "name": images.host, "url": images.url}]
+    inventory = Inventory.parse({"registries": registries})
+
+    def look(name: str, *known: str) -> tuple[PublishAdvice | None, Draft]:
+        event = ImagePushed(
+            key="push", at=datetime.now(UTC), registry=images.host, repository=name, digest=NOBODY, tag="latest"
+        )
+        scene = Scene(
+            run_id="r",
+            event=event,
+            inventory=inventory,
+            policy=Policy(),
+            settings=app.Settings(min_saving_bytes=100 * KB),
+            observing=True,
+            now=lambda: datetime.now(UTC),
+            nudge=lambda toil, event, ref: None,
+            has_run=lambda toil, event, target: False,
+        )
+        toil = AdviseImageLayers(scene)
+        monkeypatch.setattr(toil, "_known", lambda target: list(known))
+        [target] = AdviseImageLayers.targets(event, inventory)
+        draft = toil.plan(target)
+        assert isinstance(draft, Draft)
+        [action] = draft.stages[0] if draft.stages else [None]
+        assert action is None or isinstance(action, PublishAdvice)
+        return action, draft
+
+    return look
+
+
+def completed(proposed: str, original: str) -> str:
+    """The proposed Dockerfile with what an image does not record: options, and the names behind hashes.
+
+    As a person would, by the line of the original that has the same target.
+    """
+    said: dict[str, list[tuple[str, list[str]]]] = {}
+    folder = ""
+    for line in original.splitlines():
+        word, *rest = line.split()
+        folder = rest[0] if word == "WORKDIR" else folder
+        if word in ("COPY", "ADD"):
+            options = "".join(f"{one} " for one in rest if one.startswith("--"))
+            *names, target = (one for one in rest if not one.startswith("--"))
+            target = target if target.startswith("/") else f"{folder}/{target.removeprefix('.').removeprefix('/')}"
+            said.setdefault(target, []).append((options, names))
+
+    def line_of(line: str) -> str:
+        word, _, rest = line.partition(" ")
+        if word not in ("COPY", "ADD") or "--from=" in rest:
+            return line
+        *shown, target = (one for one in rest.split() if not one.startswith("--"))
+        known = [said[target].pop(0) for _ in shown] if "<" in rest else said[target][:1]
+        names = [name for _, found in known for name in found] if "<" in rest else shown
+        return f"{word} {known[0][0]}{' '.join(names)} {target}"
+
+    return "\n".join(map(line_of, proposed.splitlines())) + "\n"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_proposed_dockerfile_rebuilds_what_was_predicted(
+    name: str, images: Registry, docker_engine: Engine, advise: Advise
+) -> None:
+    case = CASES[name]
+    base = f"{images.host}/base:latest"
+    dockerfile = case.dockerfile.replace("BASE", base)
+    builds = Builds(docker_engine, images, re.sub(r"\W+", "-", name.lower()), case.kit)
+    builds.files = {file: os.urandom(size * KB) for file, size in case.files.items()}
+    builds.build(dockerfile)
+    before = builds.digest()
+    builds.touch(case.touched)
+    rebuilt = builds.build(dockerfile)
+    action, draft = advise(builds.name, before)
+
+    # What this push rebuilt is what the builder says that it built.
+    assert draft.before["layers_rebuilt"] == rebuilt
+    assert draft.before["bytes_rebuilt"] == sum(builds.sizes()[-rebuilt:])
+    assert action is not None, draft
+    assert {one.rule for one in action.advice} == {case.rule, *case.also}
+    [advice] = [one for one in action.advice if one.rule == case.rule]
+    tree, config = builds.tree(), builds.config()
+
+    proposed = completed(advice.dockerfile or action.dockerfile, case.dockerfile).replace("<your base image>", base)
+    builds.build(proposed, push=False)
+    assert builds.tree() == tree
+    assert builds.config() == config
+    builds.touch(case.touched)
+    made = builds.build(proposed)
+    size = sum(builds.sizes()[-made:])
+    saved = draft.before["bytes_rebuilt"] - size
+    if not advice.asks:
+        assert (made, size) == (
+            draft.before["layers_proposed"],
+            pytest.approx(draft.before["bytes_proposed"], rel=TOLERANCE),
+        )
+        return
+    assert rebuilt - made == advice.saves_layers
+    assert saved == pytest.approx(advice.saves_bytes, rel=TOLERANCE)
+
+
+def test_a_stage_of_its_own_leaves_the_compiler_behind(images: Registry, docker_engine: Engine, advise: Advise) -> None:
+    """Debian's tools are stood in for by scripts: what is proposed must be a Dockerfile that builds."""
+    base = f"{images.host}/tools:latest"
+    tools = Builds(docker_engine, images, "tools")
+    tools.files = {
+        "apt-get": b"#!/bin/sh\nmkdir -p /usr/lib && dd if=/dev/urandom of=/usr/lib/$3 bs=1000 count=800\n",
+        "gcc": b"#!/bin/sh\ncp $3 $2\n",
+    }
+    tools.build(f'FROM {images.host}/base:latest\nCOPY apt-get gcc /bin/\nCMD ["/bin/sh"]\n')
+    builds = Builds(docker_engine, images, "compiled", files={"a.c": os.urandom(50 * KB)})
+    commands = "RUN apt-get -y install gcc\nWORKDIR /src\nCOPY a.c /src/\nRUN gcc -o a a.c\n"
+    original = f'FROM {base}\n{commands}CMD ["/src/a"]\n'
+    builds.build(original)
+    tree, config, size = builds.tree(), builds.config(), sum(builds.sizes())
+    action, _ = advise(builds.name)
+    assert action is not None
+    [advice] = action.advice
+    assert (advice.rule, advice.asks) == ("compiler-left", True)
+    builds.build(completed(advice.dockerfile, original).replace("<your base image>", base))
+    slim = builds.tree()
+    assert slim["src/a"] == tree["src/a"]
+    assert set(tree) - set(slim) == {"src/a.c", "usr", "usr/lib", "usr/lib/gcc"}
+    assert builds.config() == config
+    assert size - sum(builds.sizes()) == pytest.approx(advice.saves_bytes, rel=TOLERANCE)

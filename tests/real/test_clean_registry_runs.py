@@ -1,0 +1,158 @@
+"""Whole runs under the contract: a real registry, a cluster that is asked what it runs, and a person who decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.clean_registry import survey as survey_module
+from functions.clean_registry.app import CleanRegistry
+from paydown.ledger import Ledger, Run
+from paydown.toil.worker import Worker
+from tests.real.registry_images import Images, images
+from tests.real.standin_cluster import TOKEN, StandIn, standin_cluster
+from tests.unit.ledgers import ledger_in_moto
+
+SAMPLES = Path(__file__).resolve().parents[2] / "events/clean_registry"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    seed = {"cluster": "demo", "nodes": [{"name": "worker-1"}]}
+    with standin_cluster(tmp_path_factory.mktemp("cluster"), seed) as running:
+        yield running
+
+
+@pytest.fixture
+def pushed(tmp_path: Path) -> Iterator[Images]:
+    with images(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def ledger(pushed: Images, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    def secret(name: str) -> Any:
+        assert name == "demo-reader"
+        return {"server": cluster.url, "token": TOKEN}
+
+    monkeypatch.setattr(survey_module.aws, "secret", secret)
+    registry = pushed.target.registry
+    demo = {"uid": "demo", "name": "demo", "reader_secret": "demo-reader", "operator_secret": "demo-operator"}
+    with ledger_in_moto() as made:
+        document = {"registries": [registry.model_dump(mode="json")], "clusters": [demo]}
+        made.inventory.publish(document, "test", now())
+        yield made
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def allow(ledger: Ledger, **policy: Any) -> None:
+    ledger.policy.publish({"toils": {"clean_registry": {"mode": "enforce", **policy}}}, "test", now())
+
+
+def worker(ledger: Ledger, observing: bool = False) -> Worker:
+    def report(run_id: str, error: Exception) -> None:
+        raise AssertionError(run_id) from error
+
+    return Worker(
+        toil=CleanRegistry,
+        ledger=ledger,
+        observing=observing,
+        send=lambda toil, bodies: None,
+        report=report,
+        now=now,
+        deadline=now() + timedelta(seconds=58),
+    )
+
+
+def swept(ledger: Ledger, observing: bool = False) -> Run:
+    (run,) = worker(ledger, observing).handle(json.loads((SAMPLES / "sweep.json").read_text()))
+    return run
+
+
+def approved(ledger: Ledger, run: Run) -> Run:
+    ledger.approvals.decide(run, run.fingerprint, approved=True, by="ann", why="", now=now())
+    worker(ledger).handle({"paydown": 1, "command": "wake", "run_id": run.id})
+    found = ledger.runs.get(run.id)
+    assert found is not None
+    return found
+
+
+def workload(kind: str, name: str, image: str) -> tuple[str, dict[str, Any]]:
+    """A deployment of no pods, or a schedule that has not come yet."""
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": image}]}}
+    if kind == "Deployment":
+        spec: dict[str, Any] = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+        return "/apis/apps/v1/namespaces/default/deployments", {
+            "apiVersion": "apps/v1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+    template["spec"]["restartPolicy"] = "Never"
+    spec = {"schedule": "0 3 1 1 *", "jobTemplate": {"spec": {"template": template}}}
+    return "/apis/batch/v1/namespaces/default/cronjobs", {
+        "apiVersion": "batch/v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+def test_a_sweep_deletes_what_no_workload_names(ledger: Ledger, pushed: Images, cluster: StandIn) -> None:
+    asleep, scheduled, gone = (pushed.image("latest", name, mark=name.decode()) for name in (b"1", b"2", b"3"))
+    newest = pushed.image("latest", b"4", mark="4")
+    pushed.age()
+    for kind, name, digest in (("Deployment", "asleep", asleep), ("CronJob", "scheduled", scheduled)):
+        cluster.request("POST", *workload(kind, name, f"images.example/team/app@{digest}"))
+    allow(ledger)
+    run = approved(ledger, swept(ledger))
+    assert (run.status.value, run.ref) == ("Verified", pushed.target.ref), run.reasons
+    assert run.evidence["manifests"] == 1
+    assert pushed.there() == {asleep, scheduled, newest}
+    assert gone not in pushed.there()
+
+
+def test_what_may_be_the_only_copy_waits_for_a_person_whatever_the_ceiling(ledger: Ledger, pushed: Images) -> None:
+    pushed.image("latest", b"a")
+    pushed.image("latest", b"b")
+    pushed.age()
+    allow(ledger, ceiling="destructive")
+    before = pushed.there()
+    assert swept(ledger).status.value == "Held"
+    assert pushed.there() == before
+
+
+def test_an_index_over_images_that_stay_needs_no_person(ledger: Ledger, pushed: Images) -> None:
+    image = pushed.image("1", b"a")
+    old = pushed.index("multi", image)
+    pushed.index("multi", image, pushed.image(None, b"b", mark="b"))
+    pushed.age()
+    allow(ledger, ceiling="disruptive")
+    assert swept(ledger).status.value == "Verified"
+    assert old not in pushed.there()
+    assert image in pushed.there()
+
+
+def test_deployed_to_observe_nothing_goes(ledger: Ledger, pushed: Images) -> None:
+    pushed.image("latest", b"a")
+    pushed.image("latest", b"b")
+    pushed.age()
+    allow(ledger, ceiling="destructive")
+    assert swept(ledger, observing=True).status.value == "Observed"
+    assert len(pushed.there()) == 2
+
+
+def test_a_sweep_of_a_tidy_registry_does_nothing(ledger: Ledger, pushed: Images) -> None:
+    pushed.image("latest", b"a")
+    pushed.age()
+    allow(ledger, ceiling="destructive")
+    assert swept(ledger).status.value == "Skipped"
