@@ -68,8 +68,12 @@ def test_an_event_on_the_bus_becomes_a_run_that_can_be_explained(published, payd
     envelope = {"source": "paydown", "detail-type": "ImagePushed", "detail": detail}
     (tmp_path / "event.json").write_text(json.dumps(envelope))
     assert paydown("send", "event.json")[0] == 0
-    (run,) = wait_for(lambda: ended(paydown, detail["key"]), "the run of the event", 60)
-    assert (run["toil"], run["status"]) == ("clean_dangling_images", "Skipped")
+
+    def cleaned():
+        return [run for run in ended(paydown, detail["key"]) if run["toil"] == "clean_dangling_images"]
+
+    (run,) = wait_for(cleaned, "the run of the event", 60)
+    assert run["status"] == "Skipped"
     code, story = paydown("explain", run["id"][:12])
     assert code == 0
     assert story["event"]["detail"]["repository"] == "nobody/builds-this"
