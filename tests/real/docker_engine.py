@@ -163,9 +163,11 @@ class Engine:
         return self.docker("info", "--format", "{{.Driver}}")
 
     def clear(self) -> None:
-        """Remove every container and image, and the build cache."""
+        """Remove every container, image and volume, and the build cache."""
         if containers := self.docker("container", "ls", "--all", "--quiet").split():
             self.docker("container", "rm", "--force", *containers)
+        if volumes := self.docker("volume", "ls", "--quiet").split():
+            self.docker("volume", "rm", *volumes)
         for _ in range(5):  # an image goes only after those that were built upon it
             if images := self.docker("image", "ls", "--quiet", "--no-trunc").split():
                 with suppress(subprocess.CalledProcessError):
