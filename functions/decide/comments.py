@@ -13,10 +13,10 @@ from aws_lambda_powertools import Logger
 from functions.decide.common import find, nudge, opened, policy
 from paydown.approving import Caller, Refused, check_fresh, command_in, is_command, people_of
 from paydown.clients import aws
-from paydown.errors import InvalidEvent, RetryableError
+from paydown.errors import InvalidEvent
 from paydown.events import TicketCommented
 from paydown.inventory import Tracker
-from paydown.ledger import Ledger, NoDocument
+from paydown.ledger import Ledger
 from paydown.ledger.approvals import Decision
 from paydown.ledger.held import held_with
 from paydown.sources.aws import from_envelope
@@ -53,10 +53,7 @@ def handle(envelope: Any) -> str:
 
 
 def _tracker(ledger: Ledger, name: str) -> Tracker | None:
-    try:
-        return ledger.inventory.current().document.tracker(name)
-    except NoDocument as error:
-        raise RetryableError(str(error)) from None
+    return ledger.inventory.current().document.tracker(name)
 
 
 def _decide(ledger: Ledger, tracker: Tracker, event: TicketCommented, comment: Comment) -> tuple[str, str]:

@@ -10,9 +10,8 @@ from datetime import datetime
 from aws_lambda_powertools import Logger
 
 from functions.report_outcome.report import line, standing
-from paydown.errors import PaydownError, RetryableError
-from paydown.inventory import Inventory
-from paydown.ledger import Ledger, NoDocument
+from paydown.errors import PaydownError
+from paydown.ledger import Ledger
 from paydown.ledger.deliveries import Deliveries
 from paydown.ledger.findings import Finding, Findings, Identity, Task
 from paydown.tickets import TicketSystem
@@ -98,14 +97,6 @@ class Desk:
             if self._systems[tracker] is None:
                 logger.warning("tracker not in the inventory", tracker=tracker)
         return self._systems[tracker], id
-
-
-def current_inventory(ledger: Ledger) -> Inventory:
-    """The inventory in force. Raises RetryableError while there is none: it is waited for."""
-    try:
-        return ledger.inventory.current().document
-    except NoDocument as error:
-        raise RetryableError(str(error)) from None
 
 
 def _marker(finding: Finding, what: str = "") -> str:

@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 
 from functions.report_outcome import digest
 from functions.report_outcome.channels import Channels, Message
-from functions.report_outcome.desk import Desk, current_inventory
+from functions.report_outcome.desk import Desk
 from paydown.errors import PaydownError
 from paydown.inventory import Tracker
 from paydown.ledger import Ledger, NoDocument
@@ -118,5 +118,5 @@ class Office:
         return True
 
     def _system(self, name: str) -> TicketSystem | None:
-        tracker = current_inventory(self.ledger).tracker(name)
+        tracker = self.ledger.inventory.current().document.tracker(name)
         return None if tracker is None else self.open_tracker(tracker)

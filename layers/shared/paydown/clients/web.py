@@ -50,6 +50,9 @@ class Web:
     most `most` bytes.
     """
 
+    absent: type[PermanentError] = NotThere
+    """What is raised when the answer is 404 or 410."""
+
     def __init__(
         self,
         base: str,
@@ -85,7 +88,7 @@ class Web:
     ) -> Answer:
         """Call `path` (which begins with a slash) and return the answer if its status is 2xx or one of `also`.
 
-        `body` is sent as JSON; `content` as it is, with the type that `headers` tells. Raises NotThere for 404 and 410,
+        `body` is sent as JSON; `content` as it is, with the type that `headers` tells. Raises `absent` for 404 and 410,
         RetryableError for trouble that may pass, else PermanentError.
         """
         sent = {**self._all_headers, **(headers or {})}
@@ -171,7 +174,7 @@ class Web:
     def _fault(self, answer: Answer) -> Exception:
         status, what = answer.status, f"{self._host} answers {answer.status}{said(answer.data)}"
         if status in (404, 410):
-            return NotThere(what)
+            return self.absent(what)
         if 300 <= status < 400:
             return PermanentError(f"{what}: redirects are not followed with our credentials")
         limited = "retry-after" in answer.headers or answer.headers.get("x-ratelimit-remaining") == "0"

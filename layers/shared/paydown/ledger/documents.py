@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
-from paydown.errors import PaydownError
+from paydown.errors import PaydownError, RetryableError
 from paydown.ledger.table import ConditionFailed, Item, Table
 
 T = TypeVar("T")
 _CHUNK = 350_000
 
 
-class NoDocument(PaydownError):
-    """Nothing has been published yet."""
+class NoDocument(RetryableError):
+    """Nothing has been published yet: what needs it waits until somebody does."""
 
 
 class Conflict(PaydownError):

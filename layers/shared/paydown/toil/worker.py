@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from paydown.errors import InvalidEvent, PaydownError, RetryableError
+from paydown.errors import InvalidEvent, PaydownError
 from paydown.events import EVENTS, Event, UndoRequested
 from paydown.inventory import Inventory, Target
-from paydown.ledger import Ledger, Lost, NoDocument, Outcome, Reason, Run, Version, run_id
+from paydown.ledger import Ledger, Lost, Outcome, Reason, Run, Version, run_id
 from paydown.policy import Policy, ToilPolicy
 from paydown.toil.contract import Scene, Toil
 from paydown.toil.undoing import Undoing
@@ -96,6 +96,7 @@ class Worker:
         raise InvalidEvent("message", [("command", "must be `wake` with a `run_id`, or `look`")])
 
     def _event(self, event: Event) -> list[Run]:
+        self.toil.learns(event, self._inventory, self.ledger.images, self.now())
         targets = list(self.toil.targets(event, self._inventory))
         if not targets:
             return [self._book(event, "no_target", "the event is about nothing in the inventory")]
@@ -155,6 +156,8 @@ class Worker:
             now=self.now,
             nudge=lambda toil, event, ref: self.send(toil, [look_command(event, ref)]),
             has_run=lambda toil, event, target: self.ledger.runs.get(run_id(event.key, target.uid, toil)) is not None,
+            images=self.ledger.images,
+            promotions=self.ledger.promotions,
         )
 
     def _book(self, event: Event, code: str, text: str) -> Run:
@@ -176,7 +179,4 @@ class Worker:
 
     @cached_property
     def _documents(self) -> tuple[Version[Policy], Version[Inventory]]:
-        try:
-            return self.ledger.documents()
-        except NoDocument as error:
-            raise RetryableError(str(error)) from None
+        return self.ledger.documents()
