@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 
-from cli.main import main
-from local.deploy import Stack
-from local.emulator import REGION
 from tests.stacks import wait_for
 
 POLICY = {"toils": {"clean_dangling_images": {"mode": "observe"}, "recover_node": {"mode": "observe"}}}
@@ -24,22 +21,6 @@ SWEEP = {
     "resources": ["arn:aws:events:eu-central-1:000000000000:rule/daily"],
     "detail": {},
 }
-
-
-@pytest.fixture
-def paydown(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Callable[..., Any]:
-    """Runs a command with `--local --json`; returns its exit code and its answer."""
-    (tmp_path / ".paydown").mkdir()
-    description = {"endpoint_url": stack.emulator.url, "stack": stack.name, "region": REGION}
-    (tmp_path / ".paydown/local.json").write_text(json.dumps(description))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv: str) -> Any:
-        capsys.readouterr()
-        code = main(["--local", "--json", *argv])
-        return code, json.loads(capsys.readouterr().out)
-
-    return run
 
 
 @pytest.fixture

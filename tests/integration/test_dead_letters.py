@@ -8,30 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from cli.main import main
 from local.deploy import Stack
-from local.emulator import REGION
 from tests.stacks import wait_for
 
 TOIL = "clean_dangling_images"
-
-
-@pytest.fixture
-def paydown(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Callable[..., Any]:
-    """Runs a command with `--local --json`; returns its exit code and its answer."""
-    (tmp_path / ".paydown").mkdir()
-    description = {"endpoint_url": stack.emulator.url, "stack": stack.name, "region": REGION}
-    (tmp_path / ".paydown/local.json").write_text(json.dumps(description))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv: str) -> Any:
-        capsys.readouterr()
-        code = main(["--local", "--json", *argv])
-        return code, json.loads(capsys.readouterr().out)
-
-    return run
 
 
 def test_a_dead_letter_says_where_it_came_from_and_goes_back_there(stack: Stack, paydown: Callable[..., Any]) -> None:

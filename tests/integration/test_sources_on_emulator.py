@@ -12,10 +12,8 @@ from typing import Any
 
 import pytest
 
-from cli.main import main
 from local import registry as local_registry
 from local.deploy import Stack
-from local.emulator import REGION
 from local.processes import free_port
 from local.registry import Registry
 from local.webhooks import proof
@@ -40,22 +38,9 @@ def sources(enforcing_stack: Stack, ledger: Ledger) -> Sources:
 
 
 @pytest.fixture
-def paydown(
-    enforcing_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> Callable[..., tuple[int, Any]]:
-    """Runs a command with `--local --json`; returns its exit code and its answer."""
-    stack = enforcing_stack
-    (tmp_path / ".paydown").mkdir()
-    description = {"endpoint_url": stack.emulator.url, "stack": stack.name, "region": REGION}
-    (tmp_path / ".paydown/local.json").write_text(json.dumps(description))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*argv: str) -> tuple[int, Any]:
-        capsys.readouterr()
-        code = main(["--local", "--json", *argv])
-        return code, json.loads(capsys.readouterr().out)
-
-    return run
+def paydown(enforcing_stack: Stack, paydown_on: Callable[[Stack], Callable[..., Any]]) -> Callable[..., Any]:
+    """The command, on the stack whose roles are enforced."""
+    return paydown_on(enforcing_stack)
 
 
 def post(stack: Stack, sender: str, document: Any) -> int:

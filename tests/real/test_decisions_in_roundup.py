@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from functions.decide import app
-from local import roundup
 from paydown.approving import is_command
 from paydown.events import TicketCommented
 from paydown.inventory import Tracker as Declared
@@ -18,22 +17,11 @@ from paydown.sources.webhook import Request
 from paydown.tickets import TicketNotFound, open_tracker
 from tests.fixtures.decide import Desk
 from tests.real.roundup_server import SECRET, Ingress, Refused, Tracker
-from tests.servers import need
 from tests.unit.ledgers import Clock, ledger_in_moto
 from tests.unit.people import asked
 from tests.unit.toil import lamps
 
 PEOPLE = [{"name": "olga", "accounts": {"helpdesk": "operator"}}, {"name": "root", "accounts": {"helpdesk": "admin"}}]
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tracker, Ingress]]:
-    need(roundup.installed(), "Roundup is not installed (pip install roundup)")
-    receiver = Ingress()
-    tracker = Tracker(tmp_path_factory.mktemp("roundup"), receiver.port)
-    yield tracker, receiver
-    tracker.service.stop()
-    receiver.close()
 
 
 class Office:
@@ -90,8 +78,7 @@ class Office:
 
 
 @pytest.fixture
-def office(served: tuple[Tracker, Ingress], monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
-    tracker, ingress = served
+def office(tracker: Tracker, ingress: Ingress, monkeypatch: pytest.MonkeyPatch) -> Iterator[Office]:
     with ledger_in_moto() as ledger:
         monkeypatch.setattr(lamps, "WORLD", lamps.World(burning={"hall"}))
         plant = lamps.Plant(ledger, Clock())

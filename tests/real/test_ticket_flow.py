@@ -19,7 +19,6 @@ import pytest
 from functions.publish_transitions.app import transition
 from functions.report_outcome import app as report_outcome
 from functions.triage_ticket.app import TriageTicket
-from local import roundup
 from paydown.clients import aws
 from paydown.events import Event, RemediationChanged, TicketCreated
 from paydown.inventory import Host, Inventory
@@ -31,7 +30,6 @@ from paydown.toil import Toil, handler_for
 from paydown.toil.handler import utc_now
 from paydown.toil.worker import wake_command
 from tests.real.roundup_server import SECRET, Ingress, Tracker
-from tests.servers import need
 from tests.unit.ledgers import ledger_in_moto
 
 HOST = {"uid": "h1", "name": "build-1", "reach": {"via": "unix", "path": "/run/none"}}
@@ -171,19 +169,8 @@ class Application:
         return {"Records": [{"messageId": "m", "body": body}]}
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Tracker, Ingress]]:
-    need(roundup.installed(), "Roundup is not installed (pip install roundup)")
-    receiver = Ingress()
-    tracker = Tracker(tmp_path_factory.mktemp("roundup"), receiver.port)
-    yield tracker, receiver
-    tracker.service.stop()
-    receiver.close()
-
-
 @pytest.fixture
-def application(served: tuple[Tracker, Ingress], monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
-    tracker, receiver = served
+def application(tracker: Tracker, ingress: Ingress, monkeypatch: pytest.MonkeyPatch) -> Iterator[Application]:
     monkeypatch.setenv("PAYDOWN_LEDGER_TABLE", "ledger")
     monkeypatch.setenv("PAYDOWN_QUEUE_PREFIX", "paydown")
     monkeypatch.setenv("PAYDOWN_MODE", "Enforce")
@@ -206,7 +193,7 @@ def application(served: tuple[Tracker, Ingress], monkeypatch: pytest.MonkeyPatch
             Name="paydown/trackers/helpdesk", SecretString=json.dumps(tracker.roundup.credentials)
         )
         monkeypatch.setattr(report_outcome, "_ledger", [ledger])
-        yield Application(tracker, receiver, ledger)
+        yield Application(tracker, ingress, ledger)
     aws.forget()
 
 
