@@ -22,8 +22,9 @@ from paydown.ledger import Run
 
 T = TypeVar("T")
 EVENTS = PROJECT / "events"
-PATIENCE = 90.0
-"""Seconds: longer than functions/wake takes to come by, which goes on with what could not be waited for at once."""
+PATIENCE = 200.0
+"""Seconds: functions/wake goes on with what could not be waited for at once. One call that fails on a busy machine is
+tried again after 30 s, at the next full minute; two in a row after 60 s more."""
 
 
 class Disappointed(RuntimeError):
