@@ -236,7 +236,7 @@ class Drain:
         except NotInstalledError as error:
             return [f"unknown: {error}"]
         steps = [step for number in run.executed for step in self.ledger.journal.read(run, number, verbs)]
-        return [f"{step.action.verb()} {step.action.object}" for step in left_behind(steps)]
+        return [str(step.action) for step in left_behind(steps)]
 
     def _ended_half_done(self) -> list[Run]:
         """Ended runs that left something which nobody has taken back, as far as the ledger knows."""

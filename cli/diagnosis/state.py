@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
 from typing import Any
 
 from cli import status
@@ -13,7 +12,7 @@ from cli.lookup import short
 from cli.output import moment, span
 from cli.session import Session
 from paydown.errors import InvalidDocument
-from paydown.guardrails import toil_scope
+from paydown.guardrails import recurrences, toil_scope
 from paydown.ledger import EVERYTHING, NoDocument
 from paydown.ledger.sources_seen import silences
 from paydown.policy import Policy
@@ -90,20 +89,15 @@ def _settings(session: Session) -> Iterable[Finding]:
 def _suspensions(session: Session) -> Iterable[Finding]:
     policy, ledger, now = _policy(session), session.ledger, session.now()
     for name, toil in sorted(policy.toils.items() if policy else ()):
-        since = now - timedelta(seconds=toil.recurrence.suspend_window_seconds)
-        resumed = ledger.switches.resumed_at(name)
-        came_back = [
-            one
-            for one in ledger.runs.tallies.get(toil_scope(name)).recurred
-            if one > since and (resumed is None or one > resumed)
-        ]
-        if len(came_back) >= toil.recurrence.suspend_after:
-            text = f"suspended: faults came back {len(came_back)} times after runs that were verified"
+        tally = ledger.runs.tallies.get(toil_scope(name))
+        times = recurrences(tally, toil, now, ledger.switches.resumed_at(name))
+        if times >= toil.recurrence.suspend_after:
+            text = f"suspended: faults came back {times} times after runs that were verified"
             yield fault(
                 "suspension", name, text, f"find the cause (paydown runs --toil {name}), then paydown resume {name}"
             )
         else:
-            yield fine("suspension", name, f"faults came back {len(came_back)} times")
+            yield fine("suspension", name, f"faults came back {times} times")
 
 
 def _sources(session: Session) -> Iterable[Finding]:

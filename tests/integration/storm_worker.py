@@ -24,7 +24,7 @@ from paydown.errors import PaydownError
 from paydown.ledger import open_ledger
 from paydown.toil.worker import Worker
 
-PACE = 10
+PACE = int(os.environ.get("PAYDOWN_STORM_PACE", "10"))
 EPOCH = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
 
 

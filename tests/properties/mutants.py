@@ -178,7 +178,7 @@ MUTANTS = {
     "observe_enforces": Mutant(
         "observe is taken for enforce",
         frozenset({"observe"}),
-        patch("paydown.toil.work.effective_mode", lambda *_: Mode.ENFORCE),
+        patch.object(Work, "mode", lambda *_: Mode.ENFORCE),
     ),
     "repeats_the_unknown": Mutant(
         "an action that must not be repeated is repeated after a crash",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 import unittest.mock
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from paydown.ledger import Ledger, Table
+
+REGION = "eu-central-1"
 
 
 class Clock:
@@ -64,7 +67,8 @@ def ledger_in_moto() -> Iterator[Ledger]:
         with turn:
             return process(self, request)
 
-    with mock_aws(), unittest.mock.patch.object(BotocoreStubber, "process_request", in_turn):
+    region = unittest.mock.patch.dict(os.environ, {"AWS_DEFAULT_REGION": REGION})
+    with mock_aws(), region, unittest.mock.patch.object(BotocoreStubber, "process_request", in_turn):
         yield make_table(_session().client("dynamodb"))
 
 

@@ -41,8 +41,8 @@ class Action(BaseModel):
 
     A subclass is a verb (`RemoveImage` is `remove_image`), gives the `object` that it acts on and a `precondition`: a
     fact that the action itself makes false (the image is present, the node's boot id). `apply` looks at it as near to
-    the object as it can. `hazard` has a default in the class and may be raised for one object. `note` explains; like
-    sizes and times it is not part of the fingerprint.
+    the object as it can. `hazard` has a default in the class and may be raised for one object. `asks`: a person
+    approves it, whatever mode and ceiling say. `note` explains; like sizes and times it is not in the fingerprint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,12 +55,17 @@ class Action(BaseModel):
     object: str
     precondition: str
     hazard: Hazard
+    asks: bool = False
     note: str = ""
 
     @classmethod
     def verb(cls) -> str:
         """The class name in snake case."""
         return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+    def __str__(self) -> str:
+        """The verb and the object, for people."""
+        return f"{self.verb()} {self.object}"
 
     @property
     def identity(self) -> tuple[str, str, str, str]:

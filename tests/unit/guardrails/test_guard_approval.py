@@ -80,3 +80,11 @@ def test_overrides_by_label_in_their_order():
     assert effective_mode(rules, {"env": "prod"}, observing=True) is Mode.OBSERVE
     assert Scene({"labels": {"env": "prod"}}, {"overrides": overrides}).codes() == ["above_ceiling"]
     assert Scene({"labels": {"env": "test"}}, {"overrides": overrides}).codes() == []
+
+
+def test_an_action_may_want_a_person_whatever_mode_and_ceiling_say():
+    (action,) = plan(REVERSIBLE).actions
+    made = Plan(((action.model_copy(update={"asks": True}),),))
+    assert Scene(made=made).codes() == ["needs_approval"]
+    assert Scene({"approved": frozenset({action.identity})}, made=made).codes() == []
+    assert Scene({"undoing": True}, made=made).codes() == []

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from paydown.guardrails import RECHECK, Tally
+from paydown.guardrails import LONGEST_RECHECK, RECHECK, Tally, patience
 from paydown.plan import Population
 from tests.unit.guardrails.guards import NOW, SECOND, TICK, Scene, ago, spent, working
 
@@ -57,6 +57,17 @@ def test_the_explanation_gives_the_numbers():
     (finding,) = Scene(pool(3, "u1")).verdict().findings
     assert finding.text.startswith("1 of the 3 members of workers may be down at once")
     assert finding.until == NOW + RECHECK
+
+
+def test_who_has_waited_long_looks_less_often_and_not_when_the_others_do():
+    hours = timedelta(hours=3)
+    full = {"toil": working(3), "lease": ("other", NOW + hours), "waited": hours}
+    untils = [Scene({**full, "run": f"run-{number}"}, {"max_concurrent": 3}).verdict().until for number in range(50)]
+    assert len(set(untils)) == 50
+    assert min(untils) >= NOW + LONGEST_RECHECK / 2
+    assert max(untils) <= NOW + LONGEST_RECHECK
+    assert patience("run", timedelta(minutes=2)) == RECHECK, "at first each minute"
+    assert patience("run", timedelta(minutes=2)) <= patience("run", timedelta(minutes=5)) < patience("run", hours)
 
 
 @pytest.mark.parametrize("scope", ["toil", "everything"])

@@ -164,6 +164,23 @@ def test_redeployed_to_observe_a_run_in_work_stops(plant, world, clock):
     assert world.switched == ["desk"]
 
 
+@pytest.mark.parametrize(
+    ("policy", "code"), [({"ceiling": "none"}, "above_ceiling"), ({"mode": "approve"}, "needs_approval")]
+)
+def test_a_policy_that_has_become_stricter_holds_what_is_left_of_a_run(plant, world, clock, policy, code):
+    world.busy_until["hall"] = clock() + timedelta(seconds=90)
+    run = plant.look()
+    plant.publish(**policy)
+    clock.tick(91)
+    run = plant.wake(run)
+    assert run.status is Status.HELD
+    assert plant.codes(run) == [code]
+    assert world.switched == ["desk"]
+    plant.ledger.approvals.decide(run, run.fingerprint, approved=True, by="bob", why="", now=clock())
+    assert plant.wake(run).status is Outcome.VERIFIED
+    assert world.switched == ["desk", "hall"]
+
+
 def test_a_target_that_left_the_inventory_is_not_touched(plant, world, clock):
     world.young_until = clock() + timedelta(seconds=90)
     run = plant.look()

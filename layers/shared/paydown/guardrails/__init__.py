@@ -13,7 +13,7 @@ code                    calls for  why
 `opted_out`             refuse     the target carries the label `paydown.dev/opt-out`
 `overridden`            refuse     a person undid or stopped what was done to the target
 `escalated`             refuse     several runs in a row did not heal the target: a person has to look
-`needs_approval`        hold       the mode is `approve`
+`needs_approval`        hold       the mode is `approve`, or the settings of the toil type want a person
 `above_ceiling`         hold       an action's hazard is above the ceiling of the policy
 `destructive`           hold       an action can lose data, whatever the policy says
 `changed`               hold       the plan differs from what was approved
@@ -39,7 +39,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from paydown.guardrails.approval import approval, approved_part, needing_a_person
-from paydown.guardrails.crowding import RECHECK, crowding
+from paydown.guardrails.crowding import LONGEST_RECHECK, RECHECK, crowding, patience
 from paydown.guardrails.facts import (
     EVERYTHING_SCOPE,
     Ending,
@@ -51,7 +51,7 @@ from paydown.guardrails.facts import (
     toil_scope,
 )
 from paydown.guardrails.moment import moment
-from paydown.guardrails.standing import escalates, recurs, standing
+from paydown.guardrails.standing import escalates, recurrences, recurs, standing
 from paydown.guardrails.verdict import Decision, Finding, Verdict
 from paydown.limits import Freeze, TotalBudget
 from paydown.plan import Plan
@@ -59,6 +59,7 @@ from paydown.policy import Mode, ToilPolicy
 
 __all__ = [
     "EVERYTHING_SCOPE",
+    "LONGEST_RECHECK",
     "RECHECK",
     "Decision",
     "Ending",
@@ -73,7 +74,9 @@ __all__ = [
     "escalates",
     "evaluate",
     "needing_a_person",
+    "patience",
     "pool_scope",
+    "recurrences",
     "recurs",
     "target_scope",
     "toil_scope",
@@ -113,4 +116,5 @@ def _findings(
     if facts.lease is not None:
         # Its expiry is the latest end: most runs give their lease back long before.
         owner, until = facts.lease
-        yield Finding("target_busy", f"run {owner} works on this target", Decision.DEFER, min(until, now + RECHECK))
+        again = min(until, now + patience(facts.run, facts.waited))
+        yield Finding("target_busy", f"run {owner} works on this target", Decision.DEFER, again)

@@ -22,7 +22,12 @@ def needing_a_person(plan: Plan, facts: Facts, policy: ToilPolicy) -> list[Actio
         if action.identity not in facts.approved
         and action.hazard is not Hazard.NONE
         and not (facts.undoing and action.hazard is Hazard.REVERSIBLE)
-        and (mode is Mode.APPROVE or action.hazard.rank > ceiling.rank or action.hazard is Hazard.DESTRUCTIVE)
+        and (
+            mode is Mode.APPROVE
+            or action.asks
+            or action.hazard.rank > ceiling.rank
+            or action.hazard is Hazard.DESTRUCTIVE
+        )
     ]
 
 
@@ -42,6 +47,8 @@ def approval(plan: Plan, facts: Facts, policy: ToilPolicy) -> Iterator[Finding]:
     mode, ceiling = policy.for_labels(facts.labels)
     if mode is Mode.APPROVE:
         yield Finding("needs_approval", f"mode approve: {_some(waiting)}", Decision.HOLD)
+    elif asking := [action for action in waiting if action.asks]:
+        yield Finding("needs_approval", f"the settings want a person: {_some(asking)}", Decision.HOLD)
     above = [action for action in waiting if action.hazard.rank > ceiling.rank]
     if above:
         worst = max(above, key=lambda action: action.hazard.rank).hazard
@@ -55,5 +62,5 @@ def approval(plan: Plan, facts: Facts, policy: ToilPolicy) -> Iterator[Finding]:
 
 def _some(actions: Sequence[Action], most: int = 3) -> str:
     """The first few of some actions, for people."""
-    shown = ", ".join(f"{action.verb()} {action.object}" for action in actions[:most])
+    shown = ", ".join(str(action) for action in actions[:most])
     return shown if len(actions) <= most else f"{shown} and {len(actions) - most} more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -12,6 +13,18 @@ from paydown.policy import ToilPolicy
 
 RECHECK = timedelta(seconds=60)
 """How long a run waits before it looks again, where nothing tells when the reason will have passed."""
+LONGEST_RECHECK = timedelta(seconds=300)
+"""The same for a run that has waited its turn for long."""
+
+
+def patience(run: str, waited: timedelta) -> timedelta:
+    """How long a run that waits its turn leaves before it looks again: the longer, the longer it has waited.
+
+    In a storm thousands wait for few places, and looking costs as much as working. A place that gets free does not
+    stay so for long, since those who wait look at different moments: each has a share of its own, by its id.
+    """
+    share = 0.5 + zlib.crc32(run.encode()) / 2**33
+    return max(RECHECK, min(LONGEST_RECHECK, waited / 2) * share)
 
 
 def crowding(facts: Facts, policy: ToilPolicy, total: TotalBudget, now: datetime) -> Iterator[Finding]:
@@ -20,10 +33,10 @@ def crowding(facts: Facts, policy: ToilPolicy, total: TotalBudget, now: datetime
     at_work = len(facts.toil.others(facts.run, now))
     if at_work >= policy.max_concurrent:
         text = f"the policy allows {policy.max_concurrent} runs of this toil type at once"
-        yield Finding("too_many_at_once", text, Decision.DEFER, now + RECHECK)
+        yield Finding("too_many_at_once", text, Decision.DEFER, now + patience(facts.run, facts.waited))
     if len(facts.everything.others(facts.run, now)) >= total.concurrent:
         text = f"the policy allows {total.concurrent} runs of all toil types at once"
-        yield Finding("too_many_at_once", text, Decision.DEFER, now + RECHECK)
+        yield Finding("too_many_at_once", text, Decision.DEFER, now + patience(facts.run, facts.waited))
     if not facts.paid:
         budget = policy.budget
         yield from _budget(facts.toil, "of this toil type", budget.runs, budget.window_seconds, now)
@@ -43,7 +56,7 @@ def _blast_radius(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[F
             f"{limit} of the {population.total} members of {population.pool} may be down at once, "
             "this target included, and more would be"
         )
-        yield Finding("blast_radius", text, Decision.DEFER, now + RECHECK)
+        yield Finding("blast_radius", text, Decision.DEFER, now + patience(facts.run, facts.waited))
 
 
 def _budget(tally: Tally, whose: str, runs: int, seconds: int, now: datetime) -> Iterator[Finding]:

@@ -113,7 +113,7 @@ class Facts:
     actions that a person approved for this run. `population` is None for a toil type that harms no pool. `events` maps
     the beginnings of spans of `bucket_seconds` to how many events came in them. `resumed_at`: when a person last
     resumed this toil type. `ongoing`: the event reports a fault that lasts. `undoing`: the run takes back what another
-    left. `paid`: it has been let in before.
+    left. `paid`: it has been let in before. `waited`: for how long it has been deferred.
     """
 
     labels: Mapping[str, str]
@@ -134,3 +134,4 @@ class Facts:
     ongoing: bool = False
     undoing: bool = False
     paid: bool = False
+    waited: timedelta = timedelta(0)

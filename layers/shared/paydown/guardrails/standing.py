@@ -46,6 +46,14 @@ def recurs(facts: Facts, policy: ToilPolicy, now: datetime) -> Ending | None:
     return last if last.at > now - timedelta(seconds=policy.recurrence.window_seconds) else None
 
 
+def recurrences(of_toil: Tally, policy: ToilPolicy, now: datetime, resumed_at: datetime | None) -> int:
+    """How often faults came back, as far as it counts for a suspension: not before a person last resumed it."""
+    since = now - timedelta(seconds=policy.recurrence.suspend_window_seconds)
+    if resumed_at is not None:
+        since = max(since, resumed_at)
+    return sum(one > since for one in of_toil.recurred)
+
+
 def _switches(facts: Facts, now: datetime) -> Iterator[Finding]:
     if facts.stops is None:
         yield Finding("stopped", "the switches cannot be read", Decision.DEFER, now + RECHECK)
@@ -55,10 +63,7 @@ def _switches(facts: Facts, now: datetime) -> Iterator[Finding]:
 
 
 def _suspension(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[Finding]:
-    since = now - timedelta(seconds=policy.recurrence.suspend_window_seconds)
-    if facts.resumed_at is not None:
-        since = max(since, facts.resumed_at)
-    recurred = [one for one in facts.toil.recurred if one > since]
-    if len(recurred) >= policy.recurrence.suspend_after:
-        text = f"faults came back {len(recurred)} times after verified runs: a person has to look, then resume it"
+    times = recurrences(facts.toil, policy, now, facts.resumed_at)
+    if times >= policy.recurrence.suspend_after:
+        text = f"faults came back {times} times after verified runs: a person has to look, then resume it"
         yield Finding("suspended", text, Decision.DEFER, now + RECHECK)

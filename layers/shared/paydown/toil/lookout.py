@@ -7,7 +7,7 @@ from typing import Any
 
 from paydown.errors import PaydownError
 from paydown.guardrails import EVERYTHING_SCOPE, Facts, Identity, pool_scope, target_scope, toil_scope
-from paydown.ledger import EVERYTHING, Ledger, Run, Stop, Verbs
+from paydown.ledger import EVERYTHING, Ledger, Run, Status, Stop, Verbs
 from paydown.plan import Healer, Population
 from paydown.policy import ToilPolicy
 from paydown.toil.contract import Toil
@@ -56,6 +56,7 @@ class Lookout:
             ongoing=self.toil.event.ongoing,
             undoing=isinstance(self.toil, Undoing),
             paid=run.paid,
+            waited=now - run.since if run.status is Status.DEFERRED and run.since else timedelta(0),
         )
 
     def approved(self, run: Run) -> frozenset[Identity]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from paydown.guardrails import escalates, target_scope
+from paydown.guardrails import effective_mode, escalates, target_scope
 from paydown.ledger import Busy, Crowded, Ledger, Outcome, Reason, Run, Status, Version
 from paydown.plan import Step, left_behind
-from paydown.policy import Policy, ToilPolicy
+from paydown.policy import Mode, Policy, ToilPolicy
 from paydown.toil.contract import Toil
 from paydown.toil.lookout import Lookout
 from paydown.toil.undoing import Undoing
@@ -53,10 +53,18 @@ class Moves:
         """What the guards need to know."""
         return Lookout(self.ledger, self.toil, self.policy)
 
+    def mode(self, labels: Mapping[str, str]) -> Mode:
+        """The mode for a target with these labels."""
+        return effective_mode(self.policy, labels, self.observing)
+
     def executed_steps(self) -> list[Step]:
         """The steps of all plans that were begun."""
         read = self.ledger.journal.read
         return [step for number in self.run.executed for step in read(self.run, number, self.lookout.verbs)]
+
+    def left(self) -> list[str]:
+        """What it has left half-done up to now, in words."""
+        return [str(step.action) for step in left_behind(self.executed_steps())]
 
     def retry(self, reason: Reason, delay: float) -> Run:
         """Continue after `delay` seconds, doubled with each attempt in a row, at most `max_attempts` times."""
@@ -143,10 +151,9 @@ class Moves:
         """The outcome, with what is left half-done; and the run that takes it back, unless a person took over."""
         said = list(reasons)
         if self.run.executed and outcome is not Outcome.VERIFIED and not isinstance(self.toil, Undoing):
-            left = left_behind(self.executed_steps())
+            left = self.left()
             if left:
-                names = [f"{step.action.verb()} {step.action.object}" for step in left]
-                changes["evidence"] = {**changes.get("evidence", {}), "left": names}
+                changes["evidence"] = {**changes.get("evidence", {}), "left": left}
             changes["undo"] = bool(left) and outcome in UNFINISHED and not overridden
             said += self._escalation(outcome)
         if overridden:
