@@ -66,6 +66,11 @@ def _both(one: Any, other: Any) -> Iterator[None]:
         yield
 
 
+def _asks_once() -> Any:
+    """Without what a run at work asks once more, in case the policy has become stricter: it would hide the others."""
+    return patch.object(Work, "_asking_now", lambda *_: [])
+
+
 def _needing_by_name(plan: Any, facts: Any, policy: Any) -> list[Any]:
     names = {identity[:2] for identity in facts.approved}
     return [action for action in needing_a_person(plan, facts, policy) if action.identity[:2] not in names]
@@ -125,9 +130,12 @@ MUTANTS = {
         patch.object(Runs, "_leaving", lambda *_: {}),
     ),
     "renewed_without_places": Mutant(
-        "a lease is prolonged, and the run's places are not",
+        "a lease is prolonged, and the run's places, which end with it, are not",
         frozenset({"concurrency", "blast radius"}),
-        patch.object(Runs, "_prolonging", _lease_only),
+        _both(
+            patch.object(Runs, "_prolonging", _lease_only),
+            patch("paydown.guardrails.facts.LINGERING", timedelta(0)),
+        ),
         under={"max_concurrent": 1},
     ),
     "toil_not_counted": Mutant(
@@ -168,12 +176,12 @@ MUTANTS = {
     "approved_by_name": Mutant(
         "an approval covers verb and object, whatever became of precondition and hazard",
         frozenset({"approval"}),
-        patch("paydown.guardrails.approval.needing_a_person", _needing_by_name),
+        _both(patch("paydown.guardrails.approval.needing_a_person", _needing_by_name), _asks_once()),
     ),
     "approved_by_anything": Mutant(
         "an approval of one plan covers every other",
         frozenset({"approval"}),
-        patch("paydown.guardrails.approval", _approved_by_anything),
+        _both(patch("paydown.guardrails.approval", _approved_by_anything), _asks_once()),
     ),
     "observe_enforces": Mutant(
         "observe is taken for enforce",
@@ -200,6 +208,6 @@ MUTANTS = {
     "verdict_forgotten": Mutant(
         "a run is let in before the guards are asked",
         frozenset({"approval", "concurrency", "budget", "blast radius"}),
-        patch.object(Work, "_verdict", lambda *_: Verdict()),
+        _both(patch.object(Work, "_verdict", lambda *_: Verdict()), _asks_once()),
     ),
 }

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from paydown.guardrails import LONGEST_RECHECK, RECHECK, Tally, patience
+from paydown.guardrails import LINGERING, LONGEST_RECHECK, RECHECK, Tally, patience
 from paydown.plan import Population
 from tests.unit.guardrails.guards import NOW, SECOND, TICK, Scene, ago, spent, working
 
@@ -86,8 +86,10 @@ def test_a_runs_own_place_and_places_that_are_over_do_not_count(scope):
     rules, total = {"max_concurrent": 1}, {"concurrent": 1}
     assert Scene({scope: Tally("s", working={"me": ("u", NOW)})}, rules, total).codes() == []
     assert Scene({scope: working(1, NOW)}, rules, total).codes() == ["too_many_at_once"]
-    assert Scene({scope: working(9, NOW - TICK)}, rules, total).codes() == []
-    assert Scene(pool(10, at_work=working(9, NOW - TICK))).codes() == []
+    over = NOW - LINGERING
+    assert Scene({scope: working(1, over)}, rules, total).codes() == ["too_many_at_once"], "it may have left a mess"
+    assert Scene({scope: working(9, over - TICK)}, rules, total).codes() == []
+    assert Scene(pool(10, at_work=working(9, over - TICK))).codes() == []
     assert Scene(pool(3, at_work=Tally("p", working={"me": ("elsewhere", NOW)}))).codes() == []
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from paydown.guardrails import RECHECK, Facts, Tally, escalates, recurs
+from paydown.guardrails import LINGERING, RECHECK, Facts, Tally, escalates, recurs
 from tests.unit.guardrails.guards import NOW, TICK, Scene, ago, ended, policy
 
 
@@ -108,7 +108,7 @@ def test_letting_in_forgets_what_nobody_looks_at_any_more():
     before = Tally(
         "s",
         version=3,
-        working={"old": ("a", NOW - TICK), "me": ("u", NOW), "other": ("b", NOW)},
+        working={"old": ("a", NOW - LINGERING - TICK), "me": ("u", NOW), "other": ("b", NOW)},
         spent=(ago(hours=1), ago(hours=1) + TICK),
         ended=ended((ago(days=1), FAILED), (ago(days=1) + TICK, FAILED)).ended,
         recurred=(ago(days=1), ago(days=1) + TICK),

@@ -6,7 +6,7 @@ import pytest
 
 from paydown.errors import RetryableError
 from paydown.events import ImagePushed
-from paydown.guardrails import Ending, Tally, target_scope
+from paydown.guardrails import LINGERING, Ending, Tally, target_scope
 from paydown.ledger import Alive, Busy, Crowded, Outcome, Status
 
 HOUR = timedelta(hours=1)
@@ -82,9 +82,11 @@ def test_a_run_that_never_acted_leaves_no_trace_on_its_target(ledger, clock):
     assert ledger.runs.tallies.get(target_scope("clean", "room")) == Tally(target_scope("clean", "room"))
 
 
-def test_a_place_that_is_over_counts_no_more_and_is_given_away(ledger, clock):
+def test_a_place_that_is_long_over_counts_no_more_and_is_given_away(ledger, clock):
     run = admitted(ledger, begun(ledger, clock, "a"), clock, seconds=300)
     clock.tick(301)
+    assert list(ledger.runs.tallies.get("toil/clean").others("another", clock()).values()) == ["a"]
+    clock.tick(LINGERING.total_seconds())
     assert ledger.runs.tallies.get("toil/clean").others("another", clock()) == {}
     admitted(ledger, begun(ledger, clock, "b", "push-2"), clock)
     taken = ledger.runs.take(run.id, clock(), clock() + timedelta(seconds=58))

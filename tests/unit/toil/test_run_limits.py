@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from paydown.errors import PermanentError
+from paydown.guardrails import LINGERING
 from paydown.ledger import Outcome, Status
 from paydown.plan import Hazard, Healer, Overridden, Population
 from tests.unit.toil import lamps
@@ -73,8 +74,11 @@ def test_no_more_runs_at_once_than_the_policy_allows(plant, world, clock):
     assert (run.status, plant.codes(run)) == (Status.DEFERRED, ["too_many_at_once"])
     assert run.leased_until is None
     clock.tick(59 + 300)
+    run = plant.wake(run)
+    assert run.status is Status.DEFERRED, "what the dead worker did may be half-done"
+    clock.tick(LINGERING.total_seconds())
     world.burning.add("hall")
-    assert plant.wake(run).status is Outcome.VERIFIED, "the lease of the dead worker was over"
+    assert plant.wake(run).status is Outcome.VERIFIED, "nobody took it up again"
 
 
 def test_no_more_runs_of_all_toil_types_than_the_policy_allows(plant, world, clock):
@@ -92,12 +96,12 @@ def test_zero_at_once_means_none(plant, clock, world):
 def test_a_run_whose_place_was_given_away_waits_for_another(plant, world, clock):
     policy(plant, clock, {"max_concurrent": 1})
     first = frozen(plant, world, clock)
-    clock.tick(59 + 301)
+    clock.tick(59 + 301 + LINGERING.total_seconds())
     second = frozen(plant, world, clock, "host/room-1", "second")
     run = plant.wake(first)
     assert (run.status, plant.codes(run)) == (Status.DEFERRED, ["too_many_at_once"])
     assert world.switched == []
-    clock.tick(59 + 301)
+    clock.tick(59 + 301 + LINGERING.total_seconds())
     world.burning.add("desk")
     assert plant.wake(run).status is Outcome.VERIFIED
     assert plant.ledger.runs.get(second.id).status is Status.APPLYING

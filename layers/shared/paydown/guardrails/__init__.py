@@ -42,6 +42,7 @@ from paydown.guardrails.approval import approval, approved_part, needing_a_perso
 from paydown.guardrails.crowding import LONGEST_RECHECK, RECHECK, crowding, patience
 from paydown.guardrails.facts import (
     EVERYTHING_SCOPE,
+    LINGERING,
     Ending,
     Facts,
     Identity,
@@ -59,6 +60,7 @@ from paydown.policy import Mode, ToilPolicy
 
 __all__ = [
     "EVERYTHING_SCOPE",
+    "LINGERING",
     "LONGEST_RECHECK",
     "RECHECK",
     "Decision",

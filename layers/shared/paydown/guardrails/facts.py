@@ -23,14 +23,19 @@ class Ending:
     run: str
 
 
+LINGERING = timedelta(hours=1)
+"""How long a run keeps its places after the end of its lease: what a worker that died has taken out of service is so
+until the run is taken up again, and in a storm that waits behind everything else in the queue."""
+
+
 @dataclass(frozen=True)
 class Tally:
     """What the ledger counts in one scope: everything, a toil type, a pool, or a toil type on one target.
 
-    `working` maps the runs that may act to their target's uid and the end of their lease: one that is over does not
-    count. `spent` holds when runs were let in. Of a target: how runs `ended`, and what a person `overrode` until when.
-    Of a toil type: when a fault recurred. `version` rises with each change, so that two who decide on the same tally
-    cannot both be let in.
+    `working` maps the runs that may act to their target's uid and the end of their lease; they count for as long, and
+    `LINGERING`. `spent` holds when runs were let in. Of a target: how runs `ended`, and what a person `overrode` until
+    when. Of a toil type: when a fault recurred. `version` rises with each change, so that two who decide on the same
+    tally cannot both be let in.
     """
 
     scope: str
@@ -43,7 +48,7 @@ class Tally:
 
     def others(self, run: str, now: datetime) -> dict[str, str]:
         """The targets that other runs are at work on, by run."""
-        return {one: target for one, (target, until) in self.working.items() if one != run and until >= now}
+        return {one: target for one, (target, until) in self.working.items() if one != run and until + LINGERING >= now}
 
     def spent_within(self, now: datetime, seconds: int) -> list[datetime]:
         """When runs were let in within the last `seconds`, oldest first."""
@@ -72,7 +77,7 @@ class Tally:
 
         `budget` is the longest span in which runs are counted, `memory` the longest for endings and recurrences.
         """
-        working = {one: held for one, held in self.working.items() if held[1] >= now and one != run}
+        working = {one: held for one, held in self.working.items() if held[1] + LINGERING >= now and one != run}
         return replace(
             self,
             working={**working, run: (target, until)},

@@ -124,8 +124,7 @@ class Work(Admission):
         if asking := self._asking_now(target, steps):
             # The policy has become stricter: planned afresh, it is held.
             text = "the policy wants a person for what is left: " + ", ".join(map(str, asking[:3]))
-            self.move(Status.DEFERRED, self.deadline, [Reason("needs_approval", text)])
-            return True
+            return self.defer(self.now(), [Reason("needs_approval", text)])
         lost = not self.run.scopes  # version 0.1 let it in, and knew no places
         try:
             self.run = self.ledger.runs.renew(self.run, self.now(), self.lease_end())
