@@ -33,7 +33,7 @@ demo: $(dev) $(emulator) ## the same without a terminal: sends the events under 
 
 .PHONY: test
 test: $(dev) $(emulator) $(sam) ## all tests; ARGS="-k name" chooses
-	@exec $(python) -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@exec $(python) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: $(dev) $(emulator) $(sam) ## style, types, the rooms' order, and the template
@@ -53,7 +53,7 @@ format: $(dev) ## rewrites the code in the project's style, and copies the SSM d
 
 .PHONY: bench
 bench: $(dev) $(emulator) ## one benchmark: NAME=imports
-	@test -n "$(NAME)" || { echo "which? make bench NAME=$$(cd bench && ls *.py | sed 's/\.py$$//' | grep -v '^_' | paste -sd'|')"; exit 2; }
+	@test -n "$(NAME)" || { echo "which? make bench NAME=$$(cd bench && ls -d *.py */ | sed 's/\.py$$//; s,/$$,,' | grep -v '^_' | paste -sd'|')"; exit 2; }
 	@exec $(python) -m bench.$(NAME)
 
 .PHONY: invoke

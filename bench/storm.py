@@ -17,12 +17,14 @@ import random
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from bench.requests import Request
 from bench.steps import TOIL, record
 from local.packages import load_template
+from paydown.guardrails import patience
 from paydown.policy import ToilPolicy
 
 RESULT = Path(__file__).with_suffix(".json")
@@ -61,10 +63,12 @@ class Message:
 
 @dataclass
 class Target:
-    """What the ledger knows of a target: whether a run has yet to look, when that is due, and who acts until when."""
+    """What the ledger knows of a target: whether a run has yet to look, when that is due, and since when it waits."""
 
+    number: int
     open: bool = False
     due: float = 0.0
+    since: float | None = None
     acting: bool = False
     healed: bool = False
     queued: bool = False
@@ -102,7 +106,7 @@ class Storm:
         self.result = Outcome(case.scale, case.limits)
         self.concurrency = case.concurrency or concurrency(case.scale)
         self.random = random.Random(given.seed)  # noqa: S311 -- a simulation, to be repeated
-        self.targets = [Target() for _ in range(given.targets)]
+        self.targets = [Target(number) for number in range(given.targets)]
         self.queue: deque[Message] = deque()
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
         self.order = 0
@@ -191,9 +195,10 @@ class Storm:
         healed = target.healed or (message.wakes and self.random.random() > self.given.still_broken)
         if healed and message.wakes:
             yield from self._ask(message, "wake_skip")
-            target.open, target.healed = False, True
+            target.open, target.healed, target.since = False, True, None
         elif until is not None:
             yield from self._ask(message, "wake_defer" if message.wakes else "defer")
+            target.since = self.now if target.since is None else target.since
             target.due = until
         else:
             yield from self._act(message, target)
@@ -209,6 +214,7 @@ class Storm:
         self._decide(message)
         self.acting -= 1
         target.open = target.acting = False
+        target.since = None
         target.healed = True
 
     def _decide(self, message: Message) -> None:
@@ -232,7 +238,8 @@ class Storm:
         if calm is not None and calm > self.now:
             return float(calm)
         if target.acting or self.acting >= self.policy.max_concurrent:
-            return self.now + 60.0
+            waited = 0.0 if target.since is None else self.now - target.since
+            return self.now + patience(str(target.number), timedelta(seconds=waited)).total_seconds()
         while self.spent and self.spent[0] <= self.now - budget.window_seconds:
             self.spent.popleft()
         if len(self.spent) >= budget.runs:

@@ -19,7 +19,7 @@ ADVICE = {
     "frozen": "A freeze of the policy: it goes on when that ends. `freezes` names it.",
     "invalid_settings": "Mend these settings in the policy, and publish it.",
     "joined": "Nothing to do: another run looks at the same target, after this event.",
-    "needs_approval": "The mode is `approve`: somebody must decide.",
+    "needs_approval": "The mode is `approve`, or the toil type's settings want a person: somebody must decide.",
     "no_target": "If it is about something of yours, declare that in the inventory, as the sender calls it.",
     "not_in_inventory": "Declare the target in the inventory if Paydown may act on it.",
     "not_yet": "Nothing to do: it is looked at again when it is due.",

@@ -13,7 +13,9 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED = "layers/shared/requirements"
 KUBERNETES = "layers/kubernetes/requirements"
-SETS = (SHARED, KUBERNETES, "requirements/dev", "requirements/emulator", "requirements/sam")
+FUNCTIONS = ("functions/advise_image_layers/requirements", "functions/shrink_image/requirements")
+"""What single functions ship besides: they stand on the shared layer."""
+SETS = (SHARED, KUBERNETES, *FUNCTIONS, "requirements/dev", "requirements/emulator", "requirements/sam")
 OPTIONS = ("--quiet", "--strip-extras", "--generate-hashes", "--allow-unsafe", "--no-header")
 PRIVATE = ("--no-emit-index-url", "--no-emit-find-links", "--no-emit-trusted-host")
 ASYNCHRONOUS = {"aiohappyeyeballs", "aiohttp", "aiohttp-retry", "aiosignal", "attrs", "frozenlist", "multidict"} | {
@@ -43,6 +45,8 @@ def main() -> None:
         subprocess.run([*command, f"--output-file={name}.txt", f"{name}.in"], cwd=PROJECT, check=True)  # noqa: S603
         if name == KUBERNETES:  # it stands on the shared layer
             without(PROJECT / f"{name}.txt", names(PROJECT / f"{SHARED}.txt") | ASYNCHRONOUS)
+        elif name in FUNCTIONS:
+            without(PROJECT / f"{name}.txt", names(PROJECT / f"{SHARED}.txt"))
 
 
 if __name__ == "__main__":

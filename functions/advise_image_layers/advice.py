@@ -7,21 +7,24 @@ Dockerfile. What saves less than the policy's limits is not said.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.advise_image_layers.commands import compiler_installed, upgrades
+from functions.advise_image_layers.commands import compiler_installed
 from functions.advise_image_layers.dockerfile import dockerfile
 from functions.advise_image_layers.image import Image, Instruction
-from functions.advise_image_layers.order import Blocks, Cost, as_built, merged, rebuilt, sunk
+from functions.advise_image_layers.order import Blocks, Cost, as_built, by_weight, mean, merged, rebuilt, sunk
 from functions.advise_image_layers.rebuild import Rebuild
 from functions.advise_image_layers.stages import multi_stage
+from paydown.clients.frozen import upgrades
 
 MOST = 30
 """Pieces of advice on one image."""
+SHOWN_COPIES = 8
 SHOWN = 300
 """Characters of an instruction that are shown."""
 _PACKED = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz|tzst)$|^https?://|^git@|\.git(#|$)")
@@ -30,7 +33,8 @@ _PACKED = re.compile(r"\.(tar(\.\w+)?|tgz|tbz2?|txz|tzst)$|^https?://|^git@|\.gi
 class Advice(BaseModel):
     """One piece of advice.
 
-    `number` counts the instructions of the image's own Dockerfile from 1. `saves_bytes` (in the registry) and
+    `number` counts the instructions of the image's own Dockerfile from 1; `lines` are its first and last there, from 1,
+    if the Dockerfile is at hand. `saves_bytes` (in the registry) and
     `saves_layers` are for each rebuild of the kind that was seen; for what is left in the image, of the image. `asks`:
     it may change the final file system: a person knows. `dockerfile` belongs to this advice alone.
     """
@@ -41,6 +45,7 @@ class Advice(BaseModel):
     text: str
     asks: bool = False
     number: int = 0
+    lines: tuple[int, int] = (0, 0)
     instruction: str = ""
     saves_bytes: int = 0
     saves_layers: int = 0
@@ -68,28 +73,87 @@ class Findings:
     costs: tuple[Cost, Cost] | None = None
 
 
-def advise(image: Image, rebuild: Rebuild | None, limits: Limits, now: datetime) -> Findings:
-    """What is worth saying of an image, of which the last push rebuilt this."""
+def advise(
+    image: Image, rebuild: Rebuild | None, limits: Limits, now: datetime, commits: Sequence[Set[int]] = ()
+) -> Findings:
+    """What is worth saying of an image, of which the last push rebuilt this.
+
+    `commits`: for each of the last ones, the numbers of the copies of which it changed a file. They tell more of what
+    changes often than one push does.
+    """
     volatile = rebuild.volatile if rebuild else frozenset()
-    blocks, said = as_built(image), []
-    first = min(volatile, default=0)
-    was = rebuilt(image, blocks, volatile)
-    if volatile:
-        later = sunk(image, volatile, asking=False)
-        saved = _saving(was, rebuilt(image, later, volatile))
-        if saved.size >= max(1, limits.saving_bytes):
-            said.append(_order(image, first, saved))
-            blocks = later
-        asked = sunk(image, volatile, asking=True)
-        more = _saving(rebuilt(image, blocks, volatile), rebuilt(image, asked, volatile))
-        if more.size >= max(1, limits.saving_bytes):
-            said.append(_question(image, first, more, dockerfile(image, asked)))
+    was = rebuilt(image, as_built(image), volatile)
+    if any(commits):
+        blocks, said = often(image, commits, limits)
+    else:
+        blocks, said = _by_rebuild(image, volatile, limits)
     said += _merges(image, blocks, volatile, limits)
-    blocks = merged(image, blocks, volatile, "RUN") if any(one.rule == "merge-run" for one in said) else blocks
+    for word in ("RUN", "COPY", "ADD"):
+        if any(one.rule == f"merge-{word.lower()}" and not one.asks for one in said):
+            blocks = merged(image, blocks, volatile, word)
     said += [*_added(image), *_base(image), *_upgrades(image, limits, now), *_compilers(image, limits)]
     changed = blocks != as_built(image)
     costs = (was, rebuilt(image, blocks, volatile)) if volatile and changed else None
     return Findings(tuple(said[:MOST]), dockerfile(image, blocks) if changed else "", costs)
+
+
+def _by_rebuild(image: Image, volatile: Set[int], limits: Limits) -> tuple[Blocks, list[Advice]]:
+    """The order for rebuilds like the last one."""
+    blocks, said = as_built(image), []
+    first = min(volatile, default=0)
+    if volatile:
+        later = sunk(image, volatile, asking=False)
+        saved = saving(rebuilt(image, blocks, volatile), rebuilt(image, later, volatile))
+        if saved.size >= max(1, limits.saving_bytes):
+            said.append(_order(image, first, saved))
+            blocks = later
+        asked = sunk(image, volatile, asking=True)
+        more = saving(rebuilt(image, blocks, volatile), rebuilt(image, asked, volatile))
+        if more.size >= max(1, limits.saving_bytes):
+            said.append(_question(image, first, more, dockerfile(image, asked)))
+    return blocks, said
+
+
+def often(image: Image, commits: Sequence[Set[int]], limits: Limits) -> tuple[Blocks, list[Advice]]:
+    """The order for commits like the last ones."""
+    blocks, said = as_built(image), []
+    weights = Counter(number for touched in commits for number in touched)
+    later = by_weight(image, weights, asking=False)
+    saved = saving(mean(image, blocks, commits), mean(image, later, commits))
+    if saved.size >= max(1, limits.saving_bytes):
+        said.append(_frequent(image, weights, later, len(commits), saved))
+        blocks = later
+    asked = by_weight(image, weights, asking=True)
+    more = saving(mean(image, blocks, commits), mean(image, asked, commits))
+    if more.size >= max(1, limits.saving_bytes):
+        said.append(_frequent(image, weights, asked, len(commits), more, dockerfile(image, asked)))
+    return blocks, said
+
+
+def _frequent(
+    image: Image, weights: Mapping[int, int], order: Blocks, commits: int, saved: Cost, proposed: str = ""
+) -> Advice:
+    """`proposed`: what is asked has a Dockerfile of its own."""
+    numbers = [number for (number,) in order]
+    moved = [number for at, number in enumerate(numbers) if number in weights and number != image.own + at]
+    named = sorted(weights, key=lambda one: (-weights[one], one))[:SHOWN_COPIES]
+    counts = "; ".join(f"{' '.join(image.instructions[one].sources)[:60]} in {weights[one]}" for one in named)
+    text = (
+        f"Of the last {commits} commits, these changed what is copied: {counts}. What changes often belongs after what "
+        f"does not: a commit then builds {megabytes(saved.size)} less again on average."
+    )
+    if proposed:
+        text += " Does any command between read or overwrite what is copied?"
+    return about(
+        image,
+        max(moved, key=lambda one: (weights[one], -one), default=named[0]),
+        "frequent-before-commands" if proposed else "frequent-before-rare",
+        text,
+        asks=bool(proposed),
+        saves_bytes=saved.size,
+        saves_layers=max(0, saved.layers),
+        dockerfile=proposed,
+    )
 
 
 def _order(image: Image, first: int, saved: Cost) -> Advice:
@@ -97,7 +161,7 @@ def _order(image: Image, first: int, saved: Cost) -> Advice:
         f"This changed, and everything after it was built again: {saved.layers} of these layers "
         f"({megabytes(saved.size)}) do not depend on it. What changes often belongs last."
     )
-    return _about(image, first, "volatile-before-stable", text, saves_bytes=saved.size, saves_layers=saved.layers)
+    return about(image, first, "volatile-before-stable", text, saves_bytes=saved.size, saves_layers=saved.layers)
 
 
 def _question(image: Image, first: int, saved: Cost, proposed: str) -> Advice:
@@ -106,7 +170,7 @@ def _question(image: Image, first: int, saved: Cost, proposed: str) -> Advice:
         f"later, and {saved.layers} layers more ({megabytes(saved.size)}) are taken from the cache. Does anything "
         f"after it read or overwrite what it brings?"
     )
-    return _about(
+    return about(
         image,
         first,
         "volatile-before-commands",
@@ -123,12 +187,12 @@ def _merges(image: Image, blocks: Blocks, volatile: Set[int], limits: Limits) ->
         together = merged(image, blocks, volatile, word)
         if len(blocks) - len(together) < limits.saving_layers:
             continue
-        asks = word != "RUN"
+        asks = word != "RUN" and image.script is None
         question = " Do they have the same --chown, --chmod and --from?" if asks else ""
         for block in together:
             if len(block) > 1:
                 text = f"{len(block)} {word} instructions in a row can be one, and make one layer.{question}"
-                yield _about(
+                yield about(
                     image,
                     block[0],
                     f"merge-{word.lower()}",
@@ -143,7 +207,7 @@ def _added(image: Image) -> Iterator[Advice]:
     for number, one in _own(image):
         if one.word == "ADD" and not any(_PACKED.search(source) for source in one.sources):
             text = "ADD unpacks archives and fetches addresses. Is this a plain file or folder? Then say COPY."
-            yield _about(image, number, "add-for-copy", text, asks=True)
+            yield about(image, number, "add-for-copy", text, asks=True)
 
 
 def _base(image: Image) -> Iterator[Advice]:
@@ -155,7 +219,8 @@ def _base(image: Image) -> Iterator[Advice]:
         what = "the tag latest" if tag else "no tag"
         pinned = f" Today's is {name}@{image.base_digest}." if image.base_digest else ""
         text = f"The base image {name} has {what}: a rebuild may stand on another one.{pinned}"
-        yield Advice(rule="floating-base", text=text, instruction=f"FROM {name}"[:SHOWN])
+        line = image.script.line if image.script else 0
+        yield Advice(rule="floating-base", text=text, lines=(line, line), instruction=f"FROM {name}"[:SHOWN])
 
 
 def _upgrades(image: Image, limits: Limits, now: datetime) -> Iterator[Advice]:
@@ -167,7 +232,7 @@ def _upgrades(image: Image, limits: Limits, now: datetime) -> Iterator[Advice]:
                 f"This upgrade is a frozen point in time: the layer is {days} days old, and the cache keeps it as it "
                 f"is. Rebuild with --no-cache, or stand on a base image that is kept up to date."
             )
-            yield _about(image, number, "frozen-upgrade", text)
+            yield about(image, number, "frozen-upgrade", text)
 
 
 def _compilers(image: Image, limits: Limits) -> Iterator[Advice]:
@@ -180,7 +245,7 @@ def _compilers(image: Image, limits: Limits) -> Iterator[Advice]:
             f"image runs? If not, a stage of its own builds, and the image gets what was built."
         )
         proposed = multi_stage(image, number)
-        yield _about(
+        yield about(
             image, number, "compiler-left", text, asks=True, saves_bytes=one.size, saves_layers=1, dockerfile=proposed
         )
 
@@ -189,14 +254,15 @@ def _own(image: Image) -> Iterator[tuple[int, Instruction]]:
     yield from enumerate(image.own_instructions, image.own)
 
 
-def _about(image: Image, number: int, rule: str, text: str, **more: object) -> Advice:
-    line = " ".join(image.instructions[number].line.split())[:SHOWN]
-    return Advice.model_validate(
-        {"rule": rule, "text": text, "number": number - image.own + 1, "instruction": line, **more}
-    )
+def about(image: Image, number: int, rule: str, text: str, **more: object) -> Advice:
+    """Advice on the instruction of this number, counted from 0 in all the image; `more` are fields of Advice."""
+    one = image.instructions[number]
+    told = {"number": number - image.own + 1, "lines": one.lines, "instruction": " ".join(one.line.split())[:SHOWN]}
+    return Advice.model_validate({"rule": rule, "text": text, **told, **more})
 
 
-def _saving(one: Cost, other: Cost) -> Cost:
+def saving(one: Cost, other: Cost) -> Cost:
+    """What the other order saves."""
     return Cost(one.layers - other.layers, one.size - other.size)
 
 

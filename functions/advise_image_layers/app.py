@@ -1,6 +1,7 @@
 """Advise on the layers of an image when it is pushed: what a rebuild costs, why, and which Dockerfile costs less.
 
-From the registry alone: manifests and configurations, never a layer. The advice stands in the plan of the run
+From the registry alone: manifests and configurations, and no layer unless the policy asks for a deep look, which reads
+each layer of the image's own Dockerfile once, and keeps none. The advice stands in the plan of the run
 (`paydown advise` shows it), and, if the settings name a ticket system, in one ticket for each tag, which is kept up to
 date. docs/advise-image-layers.md tells what is looked for.
 """
@@ -11,16 +12,17 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from functions.advise_image_layers.advice import Advice, Findings, Limits, advise
-from functions.advise_image_layers.image import Image, UnknownShape
+from functions.advise_image_layers.advice import Advice, Limits
+from functions.advise_image_layers.image import UnknownShape
+from functions.advise_image_layers.looking import Outlook, Wishes, look
 from functions.advise_image_layers.reading import Reader
-from functions.advise_image_layers.rebuild import compare
-from functions.advise_image_layers.report import LIMIT, Looked, report
+from functions.advise_image_layers.report import LIMIT, report
 from paydown.clients import aws
+from paydown.clients.git import open_git
 from paydown.clients.registry import open_registry
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError
@@ -40,12 +42,16 @@ from paydown.plan import (
     Unverified,
     Verified,
 )
-from paydown.tickets import TicketNotFound, TicketSystem, open_tracker, plain
+from paydown.tickets import Ticket, TicketNotFound, TicketSystem, open_tracker, plain
+from paydown.tickets.github import GithubTickets, open_github
 from paydown.toil import Toil, ToilSettings, handler_for
 
 REMEMBERED = timedelta(days=90)
 """How far back the runs are read that tell which digest a tag had."""
 RUNS = 5
+PULLS = 5
+"""Open pull requests of one commit that get the advice."""
+PULL_MESSAGES = 3_000
 
 
 class Settings(ToilSettings):
@@ -54,6 +60,12 @@ class Settings(ToilSettings):
     `min_saving_bytes` (in the registry, for each rebuild) and `min_saving_layers`: advice that saves less is not given.
     `max_upgrade_age_days`: an upgrade of packages in an older layer is called frozen. `platform`: which image of an
     index is looked at. `tracker`: the ticket system of the inventory that gets a ticket for each tag with advice.
+
+    Of the Dockerfile at hand: `commits` of its repository are read to see how often files change (0: none);
+    `hadolint`: the least level of what it finds that is told, or `off`; `pull_requests`: the open ones of the image's
+    commit get the advice as a comment.
+
+    `deep_look`: look into the layers of the image's own Dockerfile, up to `max_bytes` of them, unpacked.
     """
 
     min_saving_bytes: Annotated[int, Field(ge=0)] = 1_000_000
@@ -61,6 +73,11 @@ class Settings(ToilSettings):
     max_upgrade_age_days: Annotated[int, Field(ge=0, le=3_650)] = 30
     platform: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9]+$")] = "linux/amd64"
     tracker: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    commits: Annotated[int, Field(ge=0, le=500)] = 100
+    hadolint: Literal["off", "error", "warning", "info", "style"] = "warning"
+    pull_requests: bool = True
+    deep_look: bool = False
+    max_bytes: Annotated[int, Field(ge=1_000_000, le=4_000_000_000)] = 1_000_000_000
 
 
 class PublishAdvice(Action):
@@ -68,6 +85,9 @@ class PublishAdvice(Action):
 
     `digest` is what was looked at, and `compared` what it replaced (empty: not known). `text` is for people;
     `dockerfile` follows what is no question, and is empty if nothing is to be changed.
+
+    `source`, `path` and `revision`: where the lines of the advice are; `pulls_in`: the ticket system that has the pull
+    requests of that commit.
     """
 
     hazard: Hazard = Hazard.NONE
@@ -76,6 +96,10 @@ class PublishAdvice(Action):
     text: str
     advice: tuple[Advice, ...]
     dockerfile: str = ""
+    source: str = ""
+    path: str = ""
+    revision: str = ""
+    pulls_in: str = ""
 
 
 class AdviseImageLayers(Toil[Tag]):
@@ -107,31 +131,48 @@ class AdviseImageLayers(Toil[Tag]):
         if known[:1] == [image.digest]:
             return Draft.of(why="this image was looked at already", digest=image.digest)
         before = reader.before(image, known, target.tag)
-        return self._draft(target, image, before, reader.fetched)
+        outlook = look(
+            target.ref.partition("/")[2],
+            (image, before),
+            reader,
+            self.inventory.sources_of(repository.registry.name, repository.name),
+            lambda source: open_git(source, aws.secret),
+            self._wishes(),
+            self.now(),
+        )
+        if not outlook.findings.advice:
+            return Draft.of(why="nothing to advise", **outlook.seen)
+        return Draft.of([self._action(outlook)], **outlook.seen)
 
-    def _draft(self, target: Tag, image: Image, before: Image | None, fetched: int) -> Draft:
-        rebuild = compare(before, image) if before else None
+    def _wishes(self) -> Wishes:
         limits = Limits(
             self.settings.min_saving_bytes,
             self.settings.min_saving_layers,
             timedelta(days=self.settings.max_upgrade_age_days),
         )
-        findings = advise(image, rebuild, limits, self.now())
-        looked = Looked(target.ref.partition("/")[2], image, before, rebuild)
-        seen: dict[str, Any] = {
-            "digest": image.digest,
-            "compared": before.digest if before else "",
-            "layers": len(image.diff_ids),
-            "bytes": image.size,
-            "layers_rebuilt": rebuild.layers if rebuild else 0,
-            "bytes_rebuilt": rebuild.size if rebuild else 0,
-            "bytes_fetched": fetched,
-        }
-        if findings.costs:
-            seen |= {"layers_proposed": findings.costs[1].layers, "bytes_proposed": findings.costs[1].size}
-        if not findings.advice:
-            return Draft.of(why="nothing to advise", **seen)
-        return Draft.of([_action(looked, findings)], **seen)
+        deep = self.settings.max_bytes if self.settings.deep_look else 0
+        return Wishes(limits, self.settings.commits, self.settings.hadolint, deep)
+
+    def _action(self, outlook: Outlook) -> PublishAdvice:
+        looked, findings = outlook.looked, outlook.findings
+        found = looked.found
+        told = [one.model_dump() for one in findings.advice]
+        content = hashlib.sha256(json.dumps([looked.image.digest, told, findings.dockerfile]).encode()).hexdigest()
+        pulls = found.source.tracker if found and found.source and found.revision else None
+        return PublishAdvice(
+            object=looked.name,
+            precondition=f"advice {content[:16]} is not told",
+            digest=looked.image.digest,
+            compared=looked.before.digest if looked.before else "",
+            text=report(looked, findings),
+            advice=findings.advice,
+            dockerfile=findings.dockerfile,
+            source=found.url if found else "",
+            path=found.path if found else "",
+            revision=found.revision if found else "",
+            pulls_in=pulls if pulls and self.settings.pull_requests else "",
+            note=", ".join(dict.fromkeys(one.rule for one in findings.advice)),
+        )
 
     def _known(self, target: Tag) -> list[str]:
         """The digests that earlier runs saw under this tag, the newest first."""
@@ -150,18 +191,21 @@ class AdviseImageLayers(Toil[Tag]):
         return None
 
     def apply(self, action: PublishAdvice, target: Tag) -> Applied:
-        """Write the ticket of the tag, if there is to be one; the journal has the advice already."""
+        """Write the ticket of the tag, if there is to be one, and the pull requests; the journal has the advice."""
+        wrote: dict[str, Any] = {"advice": len(action.advice)}
+        text, marker = ticket_text(action), _marker(target)
+        if pulls := self._pulls(action):
+            for number in pulls[1]:
+                pulls[0].edit_comment(number, text, marker)
+            wrote["pull_requests"] = list(pulls[1])
         tracker = self._tracker()
         if tracker is None:
-            return Done({"advice": len(action.advice)})
-        text = ticket_text(action)
+            return Done(wrote)
         title = f"Paydown: advice on {target.ref.partition('/')[2]}"
-        ticket = tracker.create(
-            title, "Advice on the layers of this image stands in the comment below.", _marker(target)
-        )
-        tracker.edit_comment(ticket, text, _marker(target))
+        ticket = tracker.create(title, "Advice on the layers of this image stands in the comment below.", marker)
+        tracker.edit_comment(ticket, text, marker)
         tracker.reopen(ticket)
-        return Done({"advice": len(action.advice), "ticket": ticket})
+        return Done({**wrote, "ticket": ticket})
 
     def verify(self, target: Tag, record: Record) -> Seen:
         """The ticket says what was advised."""
@@ -174,18 +218,31 @@ class AdviseImageLayers(Toil[Tag]):
             "advice": [f"{one.rule} {one.number}" for one in action.advice],
             "saves_bytes": max((one.saves_bytes for one in action.advice), default=0),
         }
+        lines = ticket_text(action).splitlines()
+        if pulls := self._pulls(action):
+            evidence["pull_requests"] = list(pulls[1])
+            for number in pulls[1]:
+                if not _says(pulls[0].read(number, messages=PULL_MESSAGES), lines):
+                    return Unverified(f"pull request {number} does not carry the advice", evidence)
         tracker = self._tracker()
         if tracker is None:
             return Verified(evidence, {"advice": len(action.advice)})
+        ticket = tracker.find(_marker(target))
         try:
-            ticket = tracker.find(_marker(target))
-            said = tracker.read(ticket, messages=50).messages if ticket else ()
+            said = tracker.read(ticket, messages=50) if ticket else None
         except TicketNotFound:
-            ticket, said = None, ()
-        lines = ticket_text(action).splitlines()
-        if not any(lines[0] in message.text and lines[-1] in message.text for message in said):
+            said = None
+        if said is None or not _says(said, lines):
             return Unverified("the ticket does not carry the advice", evidence)
         return Verified({**evidence, "ticket": ticket}, {"advice": len(action.advice)})
+
+    def _pulls(self, action: PublishAdvice) -> tuple[GithubTickets, tuple[str, ...]] | None:
+        """The open pull requests of the image's commit; None where there are none to be asked for."""
+        declared = self.inventory.tracker(action.pulls_in) if action.pulls_in else None
+        if declared is None or declared.system != "github":
+            return None
+        tracker = open_github(declared, aws.secret)
+        return tracker, tuple(tracker.pull_requests(action.revision)[:PULLS])
 
     def _tracker(self) -> TicketSystem | None:
         if self.settings.tracker is None:
@@ -205,19 +262,8 @@ def ticket_text(action: PublishAdvice) -> str:
     return plain(f"{text}\n\nThe image: {action.digest}. All of it: paydown advise {action.object}")
 
 
-def _action(looked: Looked, findings: Findings) -> PublishAdvice:
-    told = [one.model_dump() for one in findings.advice]
-    content = hashlib.sha256(json.dumps([looked.image.digest, told, findings.dockerfile]).encode()).hexdigest()
-    return PublishAdvice(
-        object=looked.name,
-        precondition=f"advice {content[:16]} is not told",
-        digest=looked.image.digest,
-        compared=looked.before.digest if looked.before else "",
-        text=report(looked, findings),
-        advice=findings.advice,
-        dockerfile=findings.dockerfile,
-        note=", ".join(dict.fromkeys(one.rule for one in findings.advice)),
-    )
+def _says(ticket: Ticket, lines: list[str]) -> bool:
+    return any(lines[0] in message.text and lines[-1] in message.text for message in ticket.messages)
 
 
 def _marker(target: Tag) -> str:

@@ -9,11 +9,6 @@ from itertools import pairwise
 _MANAGERS = frozenset({"apt-get", "apt", "aptitude", "apk", "dnf", "microdnf", "yum", "zypper"})
 _INSTALL = frozenset({"install", "add", "in", "groupinstall"})
 _REMOVE = frozenset({"purge", "remove", "autoremove", "del", "erase", "rm"})
-_UPGRADE = {
-    **dict.fromkeys(("apt-get", "apt", "aptitude"), frozenset({"upgrade", "dist-upgrade", "full-upgrade"})),
-    **dict.fromkeys(("dnf", "microdnf", "yum", "zypper"), frozenset({"update", "upgrade", "dup"})),
-    "apk": frozenset({"upgrade"}),
-}
 _COMPILER = re.compile(
     r"build-essential|build-base|gcc(-c\+\+|-[0-9.]+)?|g\+\+(-[0-9.]+)?|clang(-[0-9.]+)?|golang(-go|-[0-9.]+)?|go|rustc"
     r"|cargo|gfortran|ghc|fpc|nasm|default-jdk(-headless)?|openjdk-?[0-9]+-jdk(-headless)?"
@@ -21,11 +16,6 @@ _COMPILER = re.compile(
 _BUILDERS = frozenset({"gcc", "g++", "cc", "c++", "clang", "clang++", "go", "rustc", "gfortran", "ghc", "nasm", "ld"})
 _APART = re.compile(r"[;&|\n(){}]+")
 _ASSIGNED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-
-
-def upgrades(command: str) -> bool:
-    """Whether it upgrades all packages."""
-    return any(words[0] in _UPGRADE and _UPGRADE[words[0]] & set(_plain(words)) for words in _simple(command))
 
 
 def compiler_installed(command: str) -> str:

@@ -7,20 +7,32 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from functions.advise_image_layers.image import Image, Instruction
+from functions.advise_image_layers.image import Image, Instruction, Script
 from functions.advise_image_layers.order import Blocks
 
 UNNAMED = "# The classic builder does not record names: put yours for <file:…>, <dir:…> and <multi:…>."
-OPTIONS = "# Images do not record every --chown, --chmod and --from of COPY and ADD: put yours."
+OPTIONS = "# Images do not record every --chown, --chmod, --from and --mount: put yours."
 UNKNOWN_BASE = "<your base image>"
+_OTHER_ESCAPE = re.compile(r"(#[^\n]*\n)*#\s*escape\s*=\s*`", re.IGNORECASE)
 LONGEST = 60_000
 """Characters of a proposed Dockerfile; for a longer one there is none."""
 
 
 def dockerfile(image: Image, blocks: Blocks) -> str:
     """The Dockerfile of an image with its own instructions in these blocks; empty if it would be too long."""
+    if image.script:
+        return _edited(image, image.script, blocks)
     lines = [base_of(image), *(_line(image, block) for block in blocks)]
     return finished([line for line in lines if line])
+
+
+def _edited(image: Image, script: Script, blocks: Blocks) -> str:
+    """The Dockerfile at hand with its instructions in these blocks; what the builder added stays out."""
+    known = [tuple(number for number in block if image.instructions[number].said) for block in blocks]
+    lines = [_line(image, block) for block in known if block]
+    tail = f"\n{script.tail}\n" if script.tail else ""
+    text = script.head + "\n".join(lines) + "\n" + tail
+    return text if len(text) <= LONGEST else ""
 
 
 def finished(lines: Iterable[str]) -> str:
@@ -46,6 +58,8 @@ def base_of(image: Image) -> str:
 def said(image: Image, one: Instruction) -> str:
     """One instruction; empty for what is none."""
     config = image.config
+    if one.said:
+        return one.said
     match one.word:
         case "":
             return ""
@@ -70,7 +84,13 @@ def _line(image: Image, block: tuple[int, ...]) -> str:
     if first.copies:
         names = " ".join(one.line.removeprefix(f"{one.word} {one.flags}").rpartition(" ")[0] for one in ones)
         return f"{first.word} {first.flags}{names} {first.target}"
-    return "RUN " + " \\\n && ".join(f"( {one.rest} )" for one in ones)
+    joint = " && " if image.script and _OTHER_ESCAPE.match(image.script.head) else " \\\n && "
+    return f"RUN {first.flags}" + joint.join(f"( {_command(one)} )" for one in ones)
+
+
+def _command(one: Instruction) -> str:
+    """What RUN runs: as the Dockerfile at hand has it, without its options."""
+    return one.body.removeprefix(one.flags.strip()).strip() if one.body else one.rest
 
 
 def _pairs(word: str, rest: str, known: Mapping[str, Any]) -> str:

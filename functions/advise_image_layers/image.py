@@ -21,6 +21,8 @@ from typing import Any
 
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
+SOURCE = "org.opencontainers.image.source"
+REVISION = "org.opencontainers.image.revision"
 COPIES = frozenset({"COPY", "ADD"})
 _TEXT = 8_000
 """Characters of one instruction; what is longer is cut."""
@@ -47,8 +49,12 @@ class Instruction:
     """One entry of the history.
 
     `word`: COPY, RUN and so on; empty for an entry that tells no instruction. `rest`: what follows it. `size`: bytes of
-    its layer as it is stored in the registry; `diff_id` is empty if it made none. Of COPY and ADD: `flags`, `sources`
-    (names, or the classic builder's hash), the absolute path `target`, and `content`, the hash if it is known.
+    its layer as it is stored in the registry, under the digest `blob`; `diff_id` is empty if it made none. Of COPY and
+    ADD: `flags`, `sources` (names, or the classic builder's hash), the absolute path `target`, and `content`, the hash
+    if it is known.
+
+    Of a Dockerfile at hand: its `lines` (first and last, from 1), `flags` of RUN too, the text `said` with the comments
+    above, and `body`, what follows the word.
     """
 
     word: str
@@ -56,10 +62,14 @@ class Instruction:
     created: datetime | None = None
     diff_id: str = ""
     size: int = 0
+    blob: str = ""
     flags: str = ""
     sources: tuple[str, ...] = ()
     target: str = ""
     content: str = ""
+    lines: tuple[int, int] = (0, 0)
+    said: str = ""
+    body: str = ""
 
     @property
     def copies(self) -> bool:
@@ -82,11 +92,21 @@ class Instruction:
 
 
 @dataclass(frozen=True)
+class Script:
+    """The Dockerfile at hand around an image's own instructions: `head` ends with its FROM, which is line `line`."""
+
+    head: str
+    tail: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Image:
     """An image: `instructions` in their order, of which the first `own` belong to its base image.
 
     `base_name` and `base_digest` are its annotations or labels; empty where nobody says. `config` is the part of the
-    configuration that containers are started with.
+    configuration that containers are started with. `script` is there once a Dockerfile was found that fits.
+    `source` and `revision`: the repository and commit that its annotations or labels name.
     """
 
     digest: str
@@ -96,6 +116,9 @@ class Image:
     base_digest: str = ""
     created: datetime | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    script: Script | None = None
+    source: str = ""
+    revision: str = ""
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
@@ -115,7 +138,8 @@ class Image:
 
 def image_of(manifest: Mapping[str, Any], config: Mapping[str, Any], digest: str) -> Image:
     """The image that a manifest and its configuration describe. Raises UnknownShape."""
-    sizes = [layer.get("size") for layer in _list(manifest, "layers") if isinstance(layer, Mapping)]
+    stored = [layer for layer in _list(manifest, "layers") if isinstance(layer, Mapping)]
+    sizes = [layer.get("size") for layer in stored]
     diff_ids = _list(config.get("rootfs") or {}, "diff_ids")
     if len(sizes) != len(diff_ids) or not all(isinstance(size, int) and size >= 0 for size in sizes):
         raise UnknownShape("manifest and configuration do not have the same layers")
@@ -123,14 +147,17 @@ def image_of(manifest: Mapping[str, Any], config: Mapping[str, Any], digest: str
     if sum(not entry.get("empty_layer") for entry in history) != len(diff_ids):
         raise UnknownShape("the history does not tell which instruction made which layer")
     instructions = []
-    layers = iter(zip(map(str, diff_ids), sizes, strict=True))
+    layers = iter(zip(map(str, diff_ids), stored, strict=True))
     folder = "/"
     for entry in history:
         made = _instruction(str(entry.get("created_by") or "")[:_TEXT], folder)
         if made.word == "WORKDIR":
             folder = posixpath.join(folder, made.rest)
-        diff_id, size = ("", 0) if entry.get("empty_layer") else next(layers)
-        instructions.append(replace(made, created=_time(entry.get("created")), diff_id=diff_id, size=int(size or 0)))
+        made = replace(made, created=_time(entry.get("created")))
+        if not entry.get("empty_layer"):
+            diff_id, layer = next(layers)
+            made = replace(made, diff_id=diff_id, size=layer["size"], blob=str(layer.get("digest") or ""))
+        instructions.append(made)
     started = config.get("config")
     started = started if isinstance(started, Mapping) else {}
     named = {**_texts(started.get("Labels")), **_texts(manifest.get("annotations"))}
@@ -140,6 +167,8 @@ def image_of(manifest: Mapping[str, Any], config: Mapping[str, Any], digest: str
         own=_end_of_base(instructions, history),
         base_name=named.get(BASE_NAME, ""),
         base_digest=named.get(BASE_DIGEST, ""),
+        source=named.get(SOURCE, ""),
+        revision=named.get(REVISION, ""),
         created=_time(config.get("created")),
         config=started,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 from functions.advise_image_layers.image import Image, Instruction
@@ -52,6 +52,30 @@ def sunk(image: Image, volatile: Set[int], *, asking: bool) -> Blocks:
     return tuple((number,) for number in _in_their_order(order, volatile, image))
 
 
+def by_weight(image: Image, weights: Mapping[int, int], *, asking: bool) -> Blocks:
+    """The image's own instructions with those of more weight (how often they change) after those of less."""
+    order = [number for (number,) in as_built(image)]
+    folders = _folders(image)
+    for number in sorted(weights, key=lambda one: (-weights[one], -one)):
+        at = order.index(number)
+        end = at + 1
+        while end < len(order) and weights.get(order[end], 0) < weights[number]:
+            if _tied(image, number, order[end], folders, asking=asking):
+                break
+            end += 1
+        while end > at + 1 and not image.instructions[order[end - 1]].diff_id:
+            end -= 1
+        order.insert(end - 1, order.pop(at))
+    return tuple((number,) for number in order)
+
+
+def mean(image: Image, blocks: Blocks, commits: Iterable[Set[int]]) -> Cost:
+    """What is built again on average for a commit that touches anything, in this order of instructions."""
+    costs = [rebuilt(image, blocks, touched) for touched in commits if touched]
+    count = max(1, len(costs))
+    return Cost(round(sum(one.layers for one in costs) / count), sum(one.size for one in costs) // count)
+
+
 def merged(image: Image, blocks: Blocks, volatile: Set[int], word: str) -> Blocks:
     """The blocks, with neighbours of this word made one where they can be; what changes stays apart from the rest."""
     found: list[tuple[int, ...]] = []
@@ -79,8 +103,9 @@ def _one(image: Image, block: tuple[int, ...], following: tuple[int, ...], volat
     if len({number in volatile for number in (*block, *following)}) > 1 or one.word != two.word:
         return False
     if one.copies:
-        return one.flags == two.flags and one.target == two.target and one.target.endswith("/")
-    return one.word == "RUN" and _plain(one.rest) and _plain(two.rest)
+        alike = one.flags == two.flags and one.target == two.target and one.target.endswith("/")
+        return alike and not any(re.search(r"\s|<<", it) for it in (*one.sources, *two.sources))
+    return one.word == "RUN" and one.flags == two.flags and _plain(one.rest) and _plain(two.rest)
 
 
 def _plain(command: str) -> bool:

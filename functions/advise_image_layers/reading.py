@@ -1,13 +1,14 @@
-"""Images read from a registry: manifests and configurations, never a layer."""
+"""Images read from a registry: manifests and configurations, and a layer only for who asks for one."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from functions.advise_image_layers.image import Image, UnknownShape, image_of, on_base
+from functions.advise_image_layers.sources.attested import Attested, attested
 from paydown.clients.registry import RegistryApi
 from paydown.clients.registry_content import Manifest
 from paydown.clients.web import NotThere
@@ -30,6 +31,7 @@ class Reader:
         self._repository = repository.name
         self._platform = platform
         self.fetched = 0
+        self._index: tuple[Mapping[str, Any], str] = ({}, "")
 
     def image(self, reference: str) -> Image:
         """The image under a tag or digest; of an index, that of the platform, or else the first one.
@@ -38,8 +40,19 @@ class Reader:
         """
         top = self._manifest(reference)
         manifest = self._manifest(self._chosen(top.document)) if top.is_index else top
+        self._index = (top.document, manifest.digest) if top.is_index else ({}, "")
         image = image_of(manifest.document, self._config(self._repository, manifest), top.digest)
         return self._on_its_base(image)
+
+    def attested(self) -> Attested:
+        """What the builder attests of the image that was read last."""
+        found = attested(self._api, self._repository, *self._index)
+        self.fetched += found.fetched
+        return found
+
+    def layer(self, digest: str) -> Iterator[bytes]:
+        """A layer as it is stored, piece by piece; `fetched` does not count it."""
+        return self._api.blob_chunks(self._repository, digest)
 
     def before(self, image: Image, known: Iterable[str], tag: str) -> Image | None:
         """The image that this one replaces: the first of `known` (digests) that is still there, else a sibling's.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from functions.advise_image_layers.advice import Findings, megabytes
-from functions.advise_image_layers.image import Image
-from functions.advise_image_layers.rebuild import Rebuild
+from functions.advise_image_layers.advice import Advice, Findings, megabytes
+from functions.advise_image_layers.looking import Looked
 from paydown.tickets import plain
 
 LAYERS = 40
@@ -16,34 +14,42 @@ LIMIT = 16_000
 """Characters: a ticket takes 20,000, and DynamoDB's items have room beside it."""
 
 
-@dataclass(frozen=True)
-class Looked:
-    """What was looked at: an image by its name, and the one before it."""
-
-    name: str
-    image: Image
-    before: Image | None
-    rebuild: Rebuild | None
-
-
 def report(looked: Looked, findings: Findings) -> str:
     """The advice in plain text, without the Dockerfiles."""
     image = looked.image
     lines = [f"{looked.name} ({image.digest[:19]}): {len(image.diff_ids)} layers, {megabytes(image.size)}.", ""]
+    lines += [_dockerfile(looked), ""] if looked.found else []
     lines += [*_rebuilt(looked), "", "Layers, the lowest first:", *_layers(looked)]
+    lines += ["", _clean(looked.deep)] if looked.deep else []
     if findings.costs:
         now, then = (f"{cost.layers} layers ({megabytes(cost.size)})" for cost in findings.costs)
         lines += ["", f"A rebuild like the last one makes {now}; with the proposed Dockerfile {then}."]
     for number, one in enumerate(findings.advice, 1):
-        saves = f"saves {megabytes(one.saves_bytes)}, {one.saves_layers} layers" if one.saves_bytes else ""
-        saves = saves or (f"saves {one.saves_layers} layers" if one.saves_layers else "")
-        kind = ", ".join(filter(None, ("a question" if one.asks else "", saves)))
+        saves = [megabytes(one.saves_bytes)] if one.saves_bytes else []
+        saves += [f"{one.saves_layers} layers"] if one.saves_layers else []
+        kind = ", ".join(filter(None, ("a question" if one.asks else "", f"saves {', '.join(saves)}" if saves else "")))
         lines += ["", f"{number}. {one.rule}{f' ({kind})' if kind else ''}"]
-        lines += [f"   {one.number}: {_short(one.instruction)}"] if one.number else []
+        place = _place(one)
+        lines += [f"   {place}: {_short(one.instruction)}"] if place else []
         lines += [f"   {_clean(one.text)}"]
     if not findings.advice:
         lines += ["", "Nothing to advise."]
     return plain("\n".join(lines), LIMIT)
+
+
+def _dockerfile(looked: Looked) -> str:
+    found = looked.found
+    if found is None:
+        return ""
+    where = f" of {found.url}" if found.url else ", as the builder attests it"
+    return _short(f"Lines are those of {found.path}{where}{f' at {found.revision[:12]}' if found.revision else ''}.")
+
+
+def _place(one: Advice) -> str:
+    first, last = one.lines
+    if first:
+        return f"line {first}" if first == last else f"lines {first} to {last}"
+    return str(one.number) if one.number else ""
 
 
 def _rebuilt(looked: Looked) -> Iterator[str]:

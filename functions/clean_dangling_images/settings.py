@@ -22,7 +22,7 @@ class Settings(ToilSettings):
     `unused_volumes_age`, and the build cache by `build_cache_age`, by `build_cache_keep_bytes`, or by both.
 
     `disk_high` and `disk_low`: percents, for disk pressure only: nothing goes from a disk that is less full than the
-    first, and no more than needed to bring it below the second.
+    first, and no more than needed to bring it below the second. Without both (null), all that is old enough goes.
     """
 
     min_age: Annotated[int, Field(ge=0, le=YEAR)] = 3_600
@@ -35,12 +35,14 @@ class Settings(ToilSettings):
     unused_volumes_age: Annotated[int, Field(ge=0, le=YEAR)] | None = None
     build_cache_age: Annotated[int, Field(ge=0, le=YEAR)] | None = None
     build_cache_keep_bytes: Annotated[int, Field(ge=0)] | None = None
-    disk_high: Annotated[int, Field(ge=1, le=100)] = 85
-    disk_low: Annotated[int, Field(ge=0, le=99)] = 80
+    disk_high: Annotated[int, Field(ge=1, le=100)] | None = 85
+    disk_low: Annotated[int, Field(ge=0, le=99)] | None = 80
 
     @model_validator(mode="after")
     def _marks(self) -> Settings:
-        if self.disk_low >= self.disk_high:
+        if (self.disk_low is None) != (self.disk_high is None):
+            raise ValueError("disk_high and disk_low are given, or null, together")
+        if self.disk_low is not None and self.disk_high is not None and self.disk_low >= self.disk_high:
             raise ValueError("disk_low must be below disk_high")
         return self
 

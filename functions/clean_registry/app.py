@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from functions.clean_registry.graph import Node, freed, stages
+from functions.clean_registry.graph import Node, below, freed, stages, taken
+from functions.clean_registry.holdings import Holdings, can_list, open_holdings
 from functions.clean_registry.survey import Survey, in_use, oldest, survey
-from paydown.clients import aws
-from paydown.clients.registry import RegistryApi, open_registry
+from paydown.clients.registry_storage import Refused
 from paydown.clients.web import NotThere
-from paydown.errors import RetryableError
+from paydown.errors import PaydownError, RetryableError
 from paydown.events import Event, ImagePushed, Sweep
 from paydown.inventory import Inventory, Repository
 from paydown.plan import (
@@ -90,12 +90,12 @@ class CleanRegistry(Toil[Repository]):
             case ImagePushed():
                 found = inventory.repository(event.registry, event.repository)
                 named = found is not None and event.repository in found.registry.repositories
-                return [found] if found is not None and found.registry.storage and not named else []
+                return [found] if found is not None and can_list(found.registry) and not named else []
             case Sweep():
                 named_ones = (
                     inventory.repository(registry.name, name)
                     for registry in inventory.registries
-                    if registry.storage is not None
+                    if can_list(registry)
                     for name in sorted(set(registry.repositories))
                     if not _WILD & set(name)
                 )
@@ -104,7 +104,10 @@ class CleanRegistry(Toil[Repository]):
 
     def plan(self, target: Repository) -> Draft:
         """The manifests that nothing has referred to for long enough."""
-        seen = survey(target, self._api(target))
+        holdings = self._holdings(target)
+        if why := holdings.left_to():
+            return Draft.of(why=why)
+        seen = survey(target, holdings)
         age = oldest(self.now(), self.settings.min_age)
         loose = seen.loose(age, frozenset())
         if loose:
@@ -113,13 +116,13 @@ class CleanRegistry(Toil[Repository]):
         order = [
             digest
             for stage in stages(seen.nodes, loose)
-            for digest in sorted(stage, key=lambda it: (seen.since[it], it))
+            for digest in sorted(stage, key=lambda it: (seen.revisions[it].since, it))
         ]
         chosen = set(order[: self.settings.limit])
         gone = freed(seen.nodes, loose)
         return Draft.of(
             *(
-                [_delete(seen.nodes[digest], seen.since[digest], gone, self.now()) for digest in stage]
+                [_delete(seen, digest, loose, gone, self.now()) for digest in stage]
                 for stage in stages(seen.nodes, chosen)
             ),
             why="each manifest is tagged, referred to, in use, or young",
@@ -128,6 +131,7 @@ class CleanRegistry(Toil[Repository]):
             untagged=len(seen.nodes.keys() - set(seen.tags.values())),
             left=len(order) - len(chosen),
             bytes=sum(freed(seen.nodes, chosen).values()),
+            told_bytes=seen.told_bytes(),
             missing=sorted(seen.missing())[:TAGS_NOTED],
             pointed={tag: _short(digest) for tag, digest in list(seen.tags.items())[:TAGS_NOTED]},
         )
@@ -142,47 +146,52 @@ class CleanRegistry(Toil[Repository]):
 
     def apply_batch(self, actions: Sequence[DeleteManifest], target: Repository) -> Sequence[Applied]:
         """Look at the whole repository again, and delete those that are still free."""
-        api = self._api(target)
-        seen = survey(target, api)
+        holdings = self._holdings(target)
+        seen = survey(target, holdings)
         loose = seen.loose(oldest(self.now(), self.settings.min_age), self._in_use())
         gone = freed(seen.nodes, loose)
-        holders = Counter(blob for one in seen.nodes.values() for blob in _names(one))
-        deadline = time.monotonic() + BATCH_SECONDS
-        results: list[Applied] = []
+        results: dict[str, Applied] = {}
+        free: list[str] = []
         for action in actions:
-            node = seen.nodes.get(action.object)
-            if node is None:
-                results.append(Moot("it is gone already"))
+            if action.object not in seen.nodes:
+                results[action.object] = Moot("it is gone already")
             elif action.object not in loose:
-                results.append(Moot("something refers to it, uses it, or pushed it again"))
-            elif _hazard(node, gone).rank > action.hazard.rank:
-                results.append(Moot("it is the last to name one of its blobs now"))
-            elif time.monotonic() > deadline:
-                results.append(NotYet(self.now(), "time was up before its turn"))
+                results[action.object] = Moot("something refers to it, uses it, or pushed it again")
+            elif _hazard(seen, action.object, loose, gone).rank > action.hazard.rank:
+                results[action.object] = Moot("it is the last to name one of its blobs now")
             else:
-                results.append(self._deleted(api, target, node, holders))
-        return results
+                free.append(action.object)
+        deadline = time.monotonic() + BATCH_SECONDS
+        tally = _Tally(seen, loose)
+        for first in range(0, len(free), holdings.at_once):
+            some = free[first : first + holdings.at_once]
+            if time.monotonic() > deadline:
+                results |= dict.fromkeys(some, NotYet(self.now(), "time was up before its turn"))
+            else:
+                results |= {it: self._result(it, error, tally) for it, error in holdings.delete(some).items()}
+        return [results[action.object] for action in actions]
 
-    def _deleted(self, api: RegistryApi, target: Repository, node: Node, holders: Counter[str]) -> Applied:
-        try:
-            api.delete_manifest(target.name, node.digest)
-        except NotThere:
-            return Moot("it is gone already")
-        except RetryableError as error:
-            return NotYet(self.now() + AGAIN, str(error))
-        sizes = _names(node)
-        holders.subtract(sizes.keys())
-        return Done({"bytes": sum(size for blob, size in sizes.items() if not holders[blob])})
+    def _result(self, digest: str, error: PaydownError | None, tally: _Tally) -> Applied:
+        match error:
+            case None:
+                return Done(tally.deleted(digest))
+            case NotThere():
+                return Moot("it is gone already")
+            case Refused():
+                return Moot(str(error))
+            case RetryableError():
+                return NotYet(self.now() + AGAIN, str(error))
+        raise error
 
     def verify(self, target: Repository, record: Record) -> Seen:
         """What was deleted answers 404, each tag still leads somewhere, and no tagged index lost a child."""
-        api = self._api(target)
+        holdings = self._holdings(target)
         deleted = {step.action.object for step in record.done()}
-        seen = survey(target, api)
-        there = {digest for digest in deleted if api.digest(target.name, digest) is not None}
-        again = {digest for digest in there if digest in seen.since and seen.since[digest] > record.applied_at}
+        seen = survey(target, holdings)
+        there = holdings.present(deleted)
+        again = {it for it in there if it in seen.revisions and seen.revisions[it].pushed > record.applied_at}
         evidence = {
-            "manifests": len(deleted),
+            "manifests": len(deleted) + sum(int(step.evidence.get("taken_along", 0)) for step in record.done()),
             "bytes": sum(int(step.evidence.get("bytes", 0)) for step in record.done()),
             "kept": len(record.steps) - len(deleted),
             "pushed_again": len(again),
@@ -190,6 +199,8 @@ class CleanRegistry(Toil[Repository]):
             "tags_after": len(seen.tags),
             "manifests_left": len(seen.nodes),
             "left": record.before["left"],
+            "told_bytes_before": record.before.get("told_bytes", 0),
+            "told_bytes_after": seen.told_bytes(),
         }
         if still := sorted(there - again):
             return Unverified(f"{len(still)} of {len(deleted)} manifests are still there, such as {still[0]}", evidence)
@@ -197,10 +208,10 @@ class CleanRegistry(Toil[Repository]):
             return Unverified(f"a tagged index or tag leads to what is not there, such as {lost[0]}", evidence)
         if tags := _lost(record.before["pointed"], seen, {_short(digest) for digest in deleted}):
             return Unverified(f"{len(tags)} tags went with what was deleted, such as {tags[0]}", evidence)
-        return Verified(evidence, {"manifests": len(deleted), "bytes": evidence["bytes"]})
+        return Verified(evidence, {"manifests": evidence["manifests"], "bytes": evidence["bytes"]})
 
-    def _api(self, target: Repository) -> RegistryApi:
-        return open_registry(target.registry, aws.secret, operator=not self.observing)
+    def _holdings(self, target: Repository) -> Holdings:
+        return open_holdings(target, operator=not self.observing)
 
     def _in_use(self) -> frozenset[str]:
         if self._uses is None or time.monotonic() > self._uses[0]:
@@ -208,16 +219,45 @@ class CleanRegistry(Toil[Repository]):
         return self._uses[1]
 
 
-def _delete(node: Node, since: datetime, gone: Mapping[str, int], now: datetime) -> DeleteManifest:
-    mine = sum(size for blob, size in _names(node).items() if blob in gone)
+class _Tally:
+    """Counts what comes free as manifests are deleted, one after the other."""
+
+    def __init__(self, seen: Survey, loose: set[str]) -> None:
+        self._seen, self._loose = seen, loose
+        self._holders = Counter(blob for one in seen.nodes.values() for blob in _names(one))
+        self._gone: set[str] = set()
+
+    def deleted(self, digest: str) -> dict[str, int]:
+        """What went with this one: its blobs that nobody names any more, and what a registry takes along."""
+        self._gone.add(digest)
+        along = taken(self._seen.nodes, self._loose, self._gone) if self._seen.cascades else set()
+        self._gone |= along
+        bytes_ = 0
+        for it in (digest, *along):
+            sizes = _names(self._seen.nodes[it])
+            self._holders.subtract(sizes.keys())
+            bytes_ += sum(size for blob, size in sizes.items() if not self._holders[blob])
+        return {"bytes": bytes_, **({"taken_along": len(along)} if along else {})}
+
+
+def _delete(seen: Survey, digest: str, loose: set[str], gone: Mapping[str, int], now: datetime) -> DeleteManifest:
+    node, going = seen.nodes[digest], _going(seen, digest, loose)
+    mine = sum(size for it in going for blob, size in _names(seen.nodes[it]).items() if blob in gone)
     what = f"index of {len(node.children)}" if node.children else "image"
-    days = (now - since) / timedelta(days=1)
-    note = f"{what}, untouched for {days:.1f} days; frees up to {mine / 1e6:.1f} MB"
-    return DeleteManifest(object=node.digest, hazard=_hazard(node, gone), note=note)
+    along = f", and the registry deletes {len(going) - 1} with it that nothing else lists" if len(going) > 1 else ""
+    days = (now - seen.revisions[digest].since) / timedelta(days=1)
+    note = f"{what}, untouched for {days:.1f} days; frees up to {mine / 1e6:.1f} MB{along}"
+    return DeleteManifest(object=digest, hazard=_hazard(seen, digest, loose, gone), note=note)
 
 
-def _hazard(node: Node, gone: Mapping[str, int]) -> Hazard:
-    return Hazard.DESTRUCTIVE if any(blob in gone for blob in node.blobs) else Hazard.DISRUPTIVE
+def _hazard(seen: Survey, digest: str, loose: set[str], gone: Mapping[str, int]) -> Hazard:
+    blobs = (blob for it in _going(seen, digest, loose) for blob in seen.nodes[it].blobs)
+    return Hazard.DESTRUCTIVE if any(blob in gone for blob in blobs) else Hazard.DISRUPTIVE
+
+
+def _going(seen: Survey, digest: str, loose: set[str]) -> set[str]:
+    """What goes when this is deleted, at the most."""
+    return below(seen.nodes, loose, digest) if seen.cascades else {digest}
 
 
 def _names(node: Node) -> dict[str, int]:

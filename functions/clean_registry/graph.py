@@ -27,12 +27,15 @@ class Node:
     size: int = 0
 
 
-def kept(nodes: Mapping[str, Node], *, tagged: Set[str], used: Set[str], young: Set[str]) -> set[str]:
+def kept(
+    nodes: Mapping[str, Node], *, tagged: Set[str], used: Set[str], young: Set[str], cascades: bool = False
+) -> set[str]:
     """The digests that stay.
 
     Those that are tagged, in use (by digest, or by the digest of their configuration) or young; an index that lists one
     in use, since whoever pulled it may have asked for the index; then whatever these refer to, and what is attached to
-    them.
+    them. `cascades`: deleting an index takes along what has no tag and no other index, so one that lists something like
+    that which stays, stays too.
     """
     running = {one.digest for one in nodes.values() if one.digest in used or one.config in used}
     parents: dict[str, set[str]] = {}
@@ -53,7 +56,35 @@ def kept(nodes: Mapping[str, Node], *, tagged: Set[str], used: Set[str], young: 
             if one.subject:
                 yield one.subject
 
-    return _reached(roots, following) & nodes.keys()
+    stay = _reached(roots, following) & nodes.keys()
+    while cascades:
+        bare = (digest for digest in stay - tagged if not parents.get(digest, set()) & stay)
+        more = {parent for digest in bare for parent in parents.get(digest, ())}
+        if not more:
+            break
+        stay = _reached(stay | more, following) & nodes.keys()
+    return stay
+
+
+def taken(nodes: Mapping[str, Node], going: Set[str], gone: Set[str]) -> set[str]:
+    """Of those that go, the ones that only manifests which are `gone` list, themselves or through each other."""
+    parents: dict[str, set[str]] = {}
+    for one in nodes.values():
+        for child in one.children:
+            parents.setdefault(child, set()).add(one.digest)
+    found: set[str] = set()
+    waiting = [child for digest in gone for child in nodes[digest].children]
+    while waiting:
+        digest = waiting.pop()
+        if digest in going and digest not in found and parents[digest] <= gone | found:
+            found.add(digest)
+            waiting += nodes[digest].children
+    return found - gone
+
+
+def below(nodes: Mapping[str, Node], going: Set[str], digest: str) -> set[str]:
+    """This one and what it lists of those that go, through any number of indexes."""
+    return _reached([digest], lambda it: [child for child in nodes[it].children if child in going])
 
 
 def stages(nodes: Mapping[str, Node], going: Set[str]) -> list[list[str]]:

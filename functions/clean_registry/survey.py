@@ -1,4 +1,4 @@
-"""A repository as it is now: what its storage keeps, where its tags point, what refers to what, and who runs it.
+"""A repository as it is now: what its registry keeps, where its tags point, what refers to what, and who runs it.
 
 What cannot be asked raises, so nothing is removed on a guess.
 """
@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from sys import intern
 from threading import Lock
 from typing import Any
 
 from functions.clean_registry.graph import Node, kept
+from functions.clean_registry.holdings import Holdings
 from paydown.clients import aws, kube
 from paydown.clients.docker import open_host
-from paydown.clients.registry import RegistryApi
 from paydown.clients.registry_content import DIGEST, IMAGES, INDEXES, Manifest
-from paydown.clients.registry_storage import revisions
-from paydown.clients.web import NotThere
+from paydown.clients.registry_storage import Revision
 from paydown.errors import PermanentError
 from paydown.inventory import Cluster, Host, Inventory, Repository
 
 AT_ONCE = 8
-"""Questions to one registry, and to hosts and clusters, at the same time."""
+"""Questions to hosts and clusters at the same time."""
+READ_AT_ONCE = 200
+"""Manifests in memory at the same time: what is kept of one is a tenth of it."""
 REMEMBERED = 20_000
 """Manifests that are remembered: their content is what their digest says, for ever."""
 
@@ -37,19 +38,30 @@ _lock = Lock()
 
 @dataclass(frozen=True)
 class Survey:
-    """`since` holds the last sign of life of each manifest that is kept in storage; `tags` the digest of each tag."""
+    """`revisions` are the manifests that the registry lists, by digest; `tags` the digest of each tag.
+
+    `cascades`: deleting an index takes along what only it listed.
+    """
 
     nodes: Mapping[str, Node]
     tags: Mapping[str, str]
-    since: Mapping[str, datetime]
+    revisions: Mapping[str, Revision]
+    cascades: bool = False
 
     def young(self, oldest: datetime) -> set[str]:
-        """What showed life after `oldest`, or is so new that the storage's list does not have it."""
-        return {digest for digest in self.nodes if digest not in self.since or self.since[digest] > oldest}
+        """What showed life after `oldest`, or is so new that the registry's list does not have it."""
+        return {
+            digest for digest in self.nodes if digest not in self.revisions or self.revisions[digest].since > oldest
+        }
+
+    def told_bytes(self) -> int:
+        """What the registry says that all of it takes; a layer counts with each image. 0 where it says nothing."""
+        return sum(one.size for one in self.revisions.values())
 
     def loose(self, oldest: datetime, used: frozenset[str]) -> set[str]:
         """What nothing refers to, and nobody uses, since `oldest`."""
-        stay = kept(self.nodes, tagged=set(self.tags.values()), used=used, young=self.young(oldest))
+        tagged = set(self.tags.values())
+        stay = kept(self.nodes, tagged=tagged, used=used, young=self.young(oldest), cascades=self.cascades)
         return self.nodes.keys() - stay
 
     def missing(self) -> set[str]:
@@ -69,25 +81,19 @@ class Survey:
         return lost
 
 
-def survey(target: Repository, api: RegistryApi) -> Survey:
+def survey(target: Repository, holdings: Holdings) -> Survey:
     """Read the repository. The tags come last: a tag that is put on while this reads is seen with all that it names."""
-    storage = target.registry.storage
-    if storage is None:
-        raise PermanentError(f"{target.registry.ref} has no storage in the inventory: what has no tag cannot be listed")
-    since = {one.digest: one.since for one in revisions(storage, target.name)}
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        nodes = _read(threads, api, target.name, since)
-        names = api.tags(target.name)
-        pointed = threads.map(lambda tag: api.digest(target.name, tag), names)
-        tags = {tag: digest for tag, digest in zip(names, pointed, strict=True) if digest is not None}
-        if tags and not since:
-            raise PermanentError(f"{target.ref} has tags, and its storage in the inventory holds nothing of it")
-        new = set(tags.values()) - nodes.keys()
-        while new:
-            found = _read(threads, api, target.name, new)
-            nodes |= found
-            new = {child for one in found.values() for child in one.children} - nodes.keys()
-    return Survey(nodes, tags, since)
+    listed = {one.digest: one for one in holdings.revisions()}
+    nodes = _read(holdings, listed)
+    tags = holdings.tags()
+    if tags and not listed:
+        raise PermanentError(f"{target.ref} has tags, and what lists its manifests holds nothing of it")
+    new = set(tags.values()) - nodes.keys()
+    while new:
+        found = _read(holdings, new)
+        nodes |= found
+        new = {child for one in found.values() for child in one.children} - nodes.keys()
+    return Survey(nodes, tags, listed, holdings.cascades)
 
 
 def in_use(inventory: Inventory, run_id: str) -> frozenset[str]:
@@ -137,27 +143,23 @@ def digests_in(names: Iterable[str]) -> Iterator[str]:
         yield from (found[0] for found in _ANY_DIGEST.finditer(name))
 
 
-def _read(threads: ThreadPoolExecutor, api: RegistryApi, repository: str, digests: Iterable[str]) -> dict[str, Node]:
-    found = threads.map(lambda digest: _node(api, repository, digest), digests)
-    return {one.digest: one for one in found if one is not None}
-
-
-def _node(api: RegistryApi, repository: str, digest: str) -> Node | None:
-    """None when it is gone."""
+def _read(holdings: Holdings, digests: Collection[str]) -> dict[str, Node]:
+    """What these manifests refer to; those that are gone are left out."""
     with _lock:
-        known = _remembered.get(digest)
-        if known is not None:
+        found = {digest: _remembered[digest] for digest in digests if digest in _remembered}
+        for digest in found:
             _remembered.move_to_end(digest)
-            return known
-    try:
-        node = node_of(api.manifest(repository, digest))
-    except NotThere:
-        return None
-    with _lock:
-        _remembered[digest] = node
-        while len(_remembered) > REMEMBERED:
-            _remembered.popitem(last=False)
-    return node
+    left = sorted(set(digests) - found.keys())
+    for first in range(0, len(left), READ_AT_ONCE):
+        fresh = {one.digest: one for one in map(node_of, holdings.manifests(left[first : first + READ_AT_ONCE]))}
+        with _lock:
+            _remembered.update(fresh)
+            while len(_remembered) > REMEMBERED:
+                _remembered.popitem(last=False)
+        found |= fresh
+    for digest in found.keys() & holdings.subjects.keys():
+        found[digest] = replace(found[digest], subject=found[digest].subject or holdings.subjects[digest])
+    return found
 
 
 def _of_cluster(cluster: Cluster) -> set[str]:

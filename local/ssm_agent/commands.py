@@ -50,14 +50,14 @@ class Invocation:
         self.directory.mkdir(parents=True)
         script = self.directory / "_script.sh"
         script.write_text(self.script)
-        script.chmod(0o700)
         with (self.directory / "stdout").open("wb") as out, (self.directory / "stderr").open("wb") as err, self._lock:
             if self._stopped:
                 return
             self.started = datetime.now(UTC)
             self.status = self.details = "InProgress"
             self._process = subprocess.Popen(  # noqa: S603 -- to run the documents' scripts is what it is for
-                ["sh", "-c", str(script)],
+                # Read, not executed: a process that another thread forks just now may hold it open for writing.
+                ["sh", str(script)],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
 
-DOCUMENTS = Path(__file__).resolve().parents[2] / "functions" / "clean_dangling_images" / "documents"
+FUNCTIONS = Path(__file__).resolve().parents[2] / "functions"
+DOCUMENTS = FUNCTIONS / "clean_dangling_images" / "documents"
 
 
 def document_name(stack: str, path: Path) -> str:
@@ -17,10 +18,10 @@ def document_name(stack: str, path: Path) -> str:
     return f"{stack}-" + "".join(word.capitalize() for word in path.stem.split("_"))
 
 
-def publish_documents(ssm: SSMClient, stack: str, directory: Path = DOCUMENTS) -> list[str]:
-    """Create or update every document in `directory`; their names, in order."""
+def publish_documents(ssm: SSMClient, stack: str, directory: Path | None = None) -> list[str]:
+    """Create or update every document in `directory`, or those of all toil types; their names, in order."""
     names = []
-    for path in sorted(directory.glob("*.json")):
+    for path in sorted(directory.glob("*.json") if directory else FUNCTIONS.glob("*/documents/*.json")):
         name = document_name(stack, path)
         content = path.read_text()
         try:

@@ -25,6 +25,7 @@ class Github:
         self.login = login
         self.issues: dict[int, dict[str, Any]] = {}
         self.comments: dict[int, list[dict[str, Any]]] = {}
+        self.pulls: dict[str, list[dict[str, Any]]] = {}
         self.tokens: set[str] = set()
         self.before_post: Callable[[], None] = lambda: None
         self._next = 1_000
@@ -79,7 +80,7 @@ class Github:
             return self._one(int(found[1]), body)
         found = re.fullmatch(r"/issues/(\d+)(/comments)?", path)
         if found is None or int(found[1]) not in self.issues:
-            return 404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}
+            return self._elsewhere(path)
         number = int(found[1])
         if found[2] and method == "GET":
             query = parse_qs(url.query)
@@ -91,6 +92,13 @@ class Github:
         if method == "PATCH":
             self.issues[number].update(body)
         return 200, self.issues[number]
+
+    def _elsewhere(self, path: str) -> tuple[int, Any]:
+        commit = re.fullmatch(r"/commits/([0-9a-f]{40})/pulls", path)
+        if commit is None:
+            return 404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest"}
+        known = self.pulls.get(commit[1])
+        return (422, {"message": f"No commit found for SHA: {commit[1]}"}) if known is None else (200, known)
 
     def _issues(self, method: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         if method == "POST":

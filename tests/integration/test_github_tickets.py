@@ -205,3 +205,17 @@ def test_of_two_issues_made_at_the_same_moment_the_older_stays_open(github: Gith
     assert tickets.create("ours", "text", MARKER) == "8"
     assert (github.issues[8]["state"], github.issues[9]["state"]) == ("open", "closed")
     assert github.issues[9]["state_reason"] == "not_planned"
+
+
+def test_the_open_pull_requests_of_a_commit(github: Github, tickets: GithubTickets) -> None:
+    commit = "ab" * 20
+    github.pulls[commit] = [
+        {"number": number, "state": state} for number, state in ((12, "open"), (7, "closed"), (9, "open"))
+    ]
+    assert tickets.pull_requests(commit) == ["9", "12"]
+    assert tickets.pull_requests("cd" * 20) == []
+    assert tickets.pull_requests("../issues") == []
+    assert [path for _, path in github.asked if "issues" in path] == []
+    github.pulls[commit] = {"message": "?"}  # type: ignore[assignment]
+    with pytest.raises(PermanentError, match="documented shape"):
+        tickets.pull_requests(commit)

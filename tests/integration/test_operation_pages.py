@@ -47,7 +47,11 @@ def test_a_run_costs_more_than_an_event_that_joins_one() -> None:
 def test_the_table_of_the_network_is_that_of_the_roles() -> None:
     template = load_template()
     modes = dict.fromkeys(mode_parameters(template), "Enforce")
-    resolved = Resolved(translate(), {**modes, "NotificationTopicArn": "arn:aws:sns:eu-central-1:1:people"})
+    given = {
+        "EcrRepositories": "arn:aws:ecr:eu-central-1:1:repository/app",
+        "NotificationTopicArn": "arn:aws:sns:eu-central-1:1:people",
+    }
+    resolved = Resolved(translate(), {**modes, **given})
     reached = {}
     for name in resolved.of_type("AWS::Lambda::Function"):
         called = (statement["Action"].split(":") for statement in statements(resolved, f"{name}Role"))

@@ -21,8 +21,10 @@ KNOW_NO_RESOURCE = {
     "dynamodb:ListStreams",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
+    "ecr:GetAuthorizationToken",
     "ssm:GetCommandInvocation",
 }
+REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/team/app"
 OWN = {
     "dynamodb:DeleteItem": {"${Ledger.Arn}"},
     "dynamodb:PutItem": {"${Ledger.Arn}"},
@@ -107,7 +109,8 @@ def test_no_toil_type_can_write_what_governs_it(translated: dict[str, Any], toil
             mine = ["RUN#*", "LEASE#*", "OPEN#*", "DEBT#*", "TALLY#*", "STORM#*"]
             if toil == "ReportOutcome":
                 mine = ["FINDING#*", "DIGEST#*"]
-            assert keys == {"dynamodb:LeadingKeys": mine}
+            own = [["IMAGE#*", "PROMOTIONS"]] if toil == "PromoteImage" else []
+            assert keys in [{"dynamodb:LeadingKeys": these} for these in (mine, *own)]
 
 
 @pytest.mark.parametrize("toil", TOIL_TYPES)
@@ -128,6 +131,42 @@ def test_a_role_that_observes_changes_nothing(translated: dict[str, Any], toil: 
             assert not hosts or statement["Condition"] == {"StringLike": {"ssm:resourceTag/paydown:managed": "?*"}}
         else:
             assert resources <= OWN[statement["Action"]], statement
+
+
+def test_repositories_of_ecr_are_reached_as_far_as_they_are_named(translated: dict[str, Any]) -> None:
+    def may(mode: str, **parameters: str) -> dict[str, set[str]]:
+        template = resolved(translated, mode, **parameters)
+        found: dict[str, set[str]] = {}
+        for role in roles(template):
+            for statement in statements(template, role):
+                if statement["Action"].startswith("ecr:"):
+                    knows = statement["Action"] not in KNOW_NO_RESOURCE
+                    assert statement["Resource"] == [REPOSITORY if knows else "*"], (role, statement)
+                    found.setdefault(role, set()).add(statement["Action"].removeprefix("ecr:"))
+        return found
+
+    assert may("Enforce") == {}
+    observing, enforcing = (may(mode, EcrRepositories=REPOSITORY) for mode in ("Observe", "Enforce"))
+    assert {"AdviseImageLayersRole", "CleanRegistryRole", "ReconcileSourcesRole"} <= enforcing.keys()
+    assert all(READS.fullmatch(action) for actions in observing.values() for action in actions)
+    assert enforcing["CleanRegistryRole"] - observing["CleanRegistryRole"] == {"BatchDeleteImage"}
+
+
+def test_only_who_may_promote_writes_what_was_promoted(translated: dict[str, Any]) -> None:
+    for mode in ("Observe", "Enforce"):
+        template = resolved(translated, mode, EcrRepositories=REPOSITORY)
+        writes = {
+            (role, key)
+            for role in roles(template)
+            for statement in statements(template, role)
+            if statement["Action"] == "dynamodb:PutItem"
+            for key in statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+            if key in ("IMAGE#*", "PROMOTIONS")
+        }
+        pushes = {one["Action"] for one in statements(template, "PromoteImageRole")} & {"ecr:PutImage"}
+        assert ("PromoteImageRole", "IMAGE#*") in writes
+        assert {role for role, _ in writes} == {"PromoteImageRole"}
+        assert ("PROMOTIONS" in {key for _, key in writes}, bool(pushes)) == (mode == "Enforce", mode == "Enforce")
 
 
 @pytest.mark.parametrize("function", ["Ingress", "ReconcileSources"])

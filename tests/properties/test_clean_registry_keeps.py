@@ -1,13 +1,28 @@
-"""Random registries: whatever refers to what, nothing that anything needs is ever among those that go."""
+"""Random registries: whatever refers to what, nothing that anything needs is ever among those that go.
+
+First for the decision alone, then for what is really left in each system that runs registries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.clean_registry.graph import Node, freed, kept, stages
+from functions.clean_registry import app
+from functions.clean_registry.app import CleanRegistry, Settings
+from functions.clean_registry.graph import Node, below, freed, kept, stages, taken
+from paydown.events import Sweep
+from paydown.inventory import Inventory
+from paydown.plan import Done, Draft, NotYet, Plan, Record, Step, StepState, Verified
+from paydown.policy import Policy
+from paydown.toil import Scene
+from tests.properties.repositories import OLD, Content, Place, Pushed, contents, place
 
 Repository = tuple[dict[str, Node], set[str], set[str], set[str]]
 
@@ -40,7 +55,7 @@ def repositories(draw: st.DrawFn) -> Repository:
     return nodes, draw(some), used, draw(some)
 
 
-def below(nodes: dict[str, Node], roots: Iterable[str]) -> set[str]:
+def needs(nodes: dict[str, Node], roots: Iterable[str]) -> set[str]:
     """What the specification says that these need: children of children, and subjects of what is attached."""
     found = {one for one in roots if one in nodes}
     while True:
@@ -63,7 +78,7 @@ def test_what_is_needed_never_goes(repository: Repository) -> None:
     stay = kept(nodes, tagged=tagged, used=used, young=young)
     going = nodes.keys() - stay
     running = {one.digest for one in nodes.values() if one.digest in used or one.config in used}
-    assert not going & below(nodes, tagged | young | running)
+    assert not going & needs(nodes, tagged | young | running)
     for digest in stay:
         one = nodes[digest]
         assert not going & {*one.children, one.subject}, "what stays refers to nothing that goes"
@@ -102,6 +117,27 @@ def test_an_interruption_leaves_nothing_broken(repository: Repository, interrupt
 
 
 @given(repositories())
+def test_where_children_go_with_their_index_none_that_stays_goes(repository: Repository) -> None:
+    nodes, tagged, used, young = repository
+    without = kept(nodes, tagged=tagged, used=used, young=young)
+    stay = kept(nodes, tagged=tagged, used=used, young=young, cascades=True)
+    assert without <= stay
+    going = nodes.keys() - stay
+    for digest in going:
+        for child in nodes[digest].children:
+            safe = child in tagged or any(child in nodes[other].children for other in stay)
+            assert child not in stay or safe, "its index goes, and nothing that the registry knows holds it"
+    done: set[str] = set()
+    for digest in (digest for stage in stages(nodes, going) for digest in stage):
+        done |= {digest}
+        along = taken(nodes, going, done)
+        assert along <= going
+        assert along - done <= set().union(*(below(nodes, going, one) for one in done))
+        done |= along
+    assert done == going
+
+
+@given(repositories())
 def test_no_blob_that_somebody_names_is_counted_as_freed(repository: Repository) -> None:
     nodes, tagged, used, young = repository
     stay = kept(nodes, tagged=tagged, used=used, young=young)
@@ -110,3 +146,77 @@ def test_no_blob_that_somebody_names_is_counted_as_freed(repository: Repository)
     assert not held & gone.keys()
     everything = {blob for one in nodes.values() for blob in one.blobs}
     assert everything <= held | gone.keys()
+
+
+@pytest.fixture(scope="module", params=["distribution", "ecr", "harbor"])
+def somewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder: Path = tmp_path_factory.mktemp("storage")
+    with place(request.param, folder) as found:
+        yield found
+
+
+def as_specified(pushed: Pushed) -> Node:
+    """What a manifest names, read without the code under test."""
+    document = pushed.manifest.document
+    blobs = [*document.get("layers", ()), *([document["config"]] if "config" in document else ())]
+    return Node(
+        digest=pushed.manifest.digest,
+        children=tuple(one["digest"] for one in document.get("manifests", ())),
+        subject=document.get("subject", {}).get("digest"),
+        config=document.get("config", {}).get("digest"),
+        blobs={one["digest"]: one["size"] for one in blobs},
+        size=len(pushed.manifest.raw),
+    )
+
+
+def cleaner(content: Content, monkeypatch: pytest.MonkeyPatch) -> CleanRegistry:
+    monkeypatch.setattr(app, "in_use", lambda inventory, run_id: content.used)
+    now = lambda: datetime.now(UTC)  # noqa: E731 -- as the scene wants it
+    event = Sweep(key="s", at=now(), rule="daily")
+    settings: Any = Settings(min_age=7 * 86_400)
+    return CleanRegistry(Scene("1f0c", event, Inventory(), Policy(), settings, False, now, print, print))  # type: ignore[arg-type] -- never called here
+
+
+def cleaned(toil: CleanRegistry, at: Place) -> Record:
+    draft = toil.plan(at.target)
+    assert isinstance(draft, Draft)
+    steps: list[Step] = []
+    plan = Plan.from_draft(draft)
+    for number, stage in enumerate(plan.stages):
+        for first in range(0, len(stage), toil.batch):
+            batch = stage[first : first + toil.batch]
+            for action, result in zip(batch, toil.apply_batch(batch, at.target), strict=True):  # type: ignore[arg-type] -- deletions, as planned
+                assert not isinstance(result, NotYet), result
+                done = isinstance(result, Done)
+                evidence = result.evidence if isinstance(result, Done) else {}
+                steps.append(Step(len(steps), number, action, StepState.DONE if done else StepState.MOOT, evidence))
+    return Record(draft.before, steps, datetime.now(UTC))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=contents())
+def test_what_is_left_in_each_system_is_what_is_needed(
+    content: Content, somewhere: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = {it: as_specified(pushed) for it, pushed in content.pushed.items()}
+    tagged = {it for it, pushed in content.pushed.items() if pushed.tags}
+    young = {it for it, pushed in content.pushed.items() if pushed.days < OLD - 1}
+    running = {one.digest for one in nodes.values() if one.digest in content.used or one.config in content.used}
+    somewhere.fill(content)
+    toil = cleaner(content, monkeypatch)
+    record = cleaned(toil, somewhere)
+    left = somewhere.left()
+    assert needs(nodes, tagged | young | running) <= left
+    for digest, one in nodes.items():
+        assert one.subject not in left or digest in left, "a signature of what is still there"
+        assert digest in left or not listed(nodes, digest) & (running | content.used)
+    gone = nodes.keys() - left
+    seen = toil.verify(somewhere.target, record)
+    assert isinstance(seen, Verified), seen
+    assert seen.saved["manifests"] == len(gone)
+    held = {blob for digest in left for blob in nodes[digest].blobs}
+    free = {blob: size for digest in gone for blob, size in nodes[digest].blobs.items() if blob not in held}
+    assert seen.saved["bytes"] == sum(free.values()) + sum(nodes[digest].size for digest in gone)
+    assert cleaned(cleaner(content, monkeypatch), somewhere).steps == []
+    if not young and not content.used and not tagged:
+        assert gone == nodes.keys()

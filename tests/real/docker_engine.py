@@ -10,14 +10,15 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import docker
 import pytest
+from docker.errors import APIError
 
 from local import emulator as local_emulator
 from local import registry as local_registry
@@ -28,13 +29,12 @@ from local.ssm_agent.publish import publish_documents
 from paydown.clients import aws
 from paydown.inventory import Host, Ssm, Tcp, Unix
 from tests.real.certificates import Authority, Pair
+from tests.real.ssm_standin import INSTANCE, SsmStandIn
 from tests.servers import need, need_program
 
 STACK = "paydown-test"
 BUCKET = "command-output"
-INSTANCE = "i-0123456789abcdef0"
-DARK_INSTANCE = "i-0fedcba9876543210"
-"""An instance whose engine does not run."""
+MEMORY = "2g"
 TLS_SECRET = "docker/build-1"
 WAYS = ("unix", "tcp", "ssm")
 
@@ -48,6 +48,14 @@ class Engine:
     port: int = field(default_factory=free_port)
     driver: str = ""
     service: Service | None = field(default=None, init=False)
+    _client: docker.APIClient | None = field(default=None, init=False)
+
+    @property
+    def api(self) -> docker.APIClient:
+        """The docker library's client, kept: a start of the docker command takes longer than most calls."""
+        if self._client is None:
+            self._client = docker.APIClient(base_url=self.host, version="auto")
+        return self._client
 
     @property
     def socket(self) -> Path:
@@ -97,6 +105,9 @@ class Engine:
 
     def stop(self) -> None:
         """Stop it with its containers."""
+        if self._client:
+            self._client.close()
+            self._client = None
         if self.service:
             self.service.stop()
 
@@ -132,25 +143,39 @@ class Engine:
 
     def image(self, tag: str | None, **files: bytes) -> str:
         """An image of one layer with these files; its id. Each call makes another, since it bears the time."""
-        name = ["--", "-", tag] if tag else ["-"]
-        return self.docker("import", "--change", 'CMD ["/pause"]', *name, stdin=archive(files))
+        name, _, version = (tag or "").rpartition(":")
+        made = self.api.import_image_from_data(
+            archive(files), repository=name or None, tag=version or None, changes=['CMD ["/pause"]']
+        )
+        return str(json.loads(made.splitlines()[-1])["status"])
 
     def rebuilt(self, tag: str, times: int) -> list[str]:
         """The ids of the images that dangle after a tag was put on a new one so often, oldest first."""
         return [self.image(tag, content=os.urandom(1000)) for _ in range(times + 1)][:-1]
 
-    def container(self, image: str, start: bool = False) -> str:
+    def container(self, image: str, *options: str, start: bool = False) -> str:
         """A container of an image, created or running; its id."""
         command = ["run", "--detach"] if start else ["create"]
-        return self.docker(*command, "--network", "none", image, "/pause")
+        return self.docker(*command, "--network", "none", *options, image, "/pause")
+
+    def ended(self, image: str, *options: str) -> str:
+        """A container that ran and was killed."""
+        made = self.container(image, *options, start=True)
+        self.api.kill(made)
+        self.api.wait(made)
+        return made
 
     def images(self) -> set[str]:
         """The ids of all images."""
-        return set(self.docker("image", "ls", "--all", "--quiet", "--no-trunc").split())
+        return {row["Id"] for row in self.api.images(all=True)}
 
     def dangling(self) -> set[str]:
         """The ids of those that dangle."""
-        return set(self.docker("image", "ls", "--quiet", "--no-trunc", "--filter", "dangling=true").split())
+        return {row["Id"] for row in self.api.images(filters={"dangling": True})}
+
+    def containers(self) -> set[str]:
+        """The ids of all containers."""
+        return {row["Id"] for row in self.api.containers(all=True)}
 
     def layer_bytes(self) -> int:
         """What the files of all layers take, as the engine counts: the sum of their lengths."""
@@ -164,16 +189,16 @@ class Engine:
 
     def clear(self) -> None:
         """Remove every container, image and volume, and the build cache."""
-        if containers := self.docker("container", "ls", "--all", "--quiet").split():
-            self.docker("container", "rm", "--force", *containers)
-        if volumes := self.docker("volume", "ls", "--quiet").split():
-            self.docker("volume", "rm", *volumes)
+        for container in self.containers():
+            self.api.remove_container(container, force=True)
+        for volume in self.api.volumes()["Volumes"] or ():
+            self.api.remove_volume(volume["Name"])
         for _ in range(5):  # an image goes only after those that were built upon it
-            if images := self.docker("image", "ls", "--quiet", "--no-trunc").split():
-                with suppress(subprocess.CalledProcessError):
-                    self.docker("image", "rm", "--force", *dict.fromkeys(images))
+            for image in self.images():
+                with suppress(APIError):
+                    self.api.remove_image(image, force=True)
         assert not self.images()
-        self.docker("builder", "prune", "--all", "--force")
+        self.api.prune_builds(all=True)
 
 
 def builder() -> str:
@@ -209,52 +234,28 @@ def sleeper(folder: Path) -> bytes:
     return program.read_bytes()
 
 
-@dataclass
-class SsmStandIn:
-    """The stand-in SSM agent for an engine, with the emulator as the S3 for its long output."""
-
-    engine: Engine
-    folder: Path
-    s3: str
-    port: int = field(default_factory=free_port)
-    service: Service | None = field(default=None, init=False)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> SsmStandIn:
-        """Start it, with the documents of the stack and two instances."""
-        instances = self.folder / "instances.json"
-        dark = {"DOCKER_HOST": f"unix://{self.folder}/nothing.sock"}
-        instances.write_text(json.dumps({INSTANCE: {"DOCKER_HOST": self.engine.host}, DARK_INSTANCE: dark}))
-        command = [sys.executable, "-m", "local.ssm_agent", "--port", str(self.port), "--s3-endpoint", self.s3]
-        self.service = Service(
-            "the SSM agent",
-            [*command, "--state", str(self.folder / "state"), "--instances", str(instances)],
-            log=self.folder / "ssm.log",
-            ready=lambda: port_answers(self.port),
-            directory=local_emulator.PROJECT,
-        )
-        self.service.start()
-        return self
-
-    def stop(self) -> None:
-        if self.service:
-            self.service.stop()
+@contextmanager
+def engine_in_memory(folder: Path, size: str = MEMORY, driver: str = "") -> Iterator[Engine]:
+    """An engine that runs meanwhile, with its data in memory: builders wait for the disk more than they work."""
+    need_program("dockerd", "docker.io")
+    need_program("docker", "docker.io")
+    need(os.geteuid() == 0, "only root can start dockerd")
+    options = f"size={size}"
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False).returncode == 0
+    engine = Engine(folder, driver=driver)
+    try:
+        yield engine.start()
+    finally:
+        engine.stop()
+        if mounted:
+            subprocess.run(["umount", "--recursive", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session")
 def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A running engine that all tests share."""
-    need_program("dockerd", "docker.io")
-    need_program("docker", "docker.io")
-    need(os.geteuid() == 0, "only root can start dockerd")
-    engine = Engine(tmp_path_factory.mktemp("docker"))
-    try:
-        yield engine.start()
-    finally:
-        engine.stop()
+    with engine_in_memory(tmp_path_factory.mktemp("docker")) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -47,6 +47,18 @@ class Builds:
     def build(self, dockerfile: str, *options: str, push: bool = True) -> int:
         """Build and push; how many of the steps that make layers were not taken from the cache."""
         context = archive({"Dockerfile": dockerfile.encode(), **self.files})
+        said = self._built(context, options) if self.kit or options else self._built_classic(context)
+        if push:
+            self.push()
+        return _kit(said) if self.kit else _classic(said)
+
+    def push(self) -> None:
+        """Push what the tag points to."""
+        with self._client() as client:
+            trouble = [line for line in client.push(self.image, stream=True, decode=True) if "error" in line]
+        assert not trouble, trouble
+
+    def _built(self, context: bytes, options: tuple[str, ...]) -> str:
         command = [builder() if self.kit else "docker", "build", "--network", "none", "--tag", self.image, *options]
         if self.kit:
             command += ["--progress", "plain"]
@@ -54,9 +66,17 @@ class Builds:
         done = subprocess.run([*command, "-"], input=context, capture_output=True, check=False, env=environment)
         said = (done.stdout + done.stderr).decode()
         assert done.returncode == 0, said
-        if push:
-            self.engine.docker("push", "--quiet", self.image)
-        return _kit(said) if self.kit else _classic(said)
+        return said
+
+    def _built_classic(self, context: bytes) -> str:
+        with self._client() as client:
+            lines = client.build(
+                fileobj=io.BytesIO(context), custom_context=True, tag=self.image, network_mode="none", decode=True
+            )
+            told = list(lines)
+        said = "".join(line.get("stream", "") for line in told)
+        assert not [line for line in told if "error" in line], told
+        return said
 
     def manifest(self) -> dict[str, Any]:
         """The manifest that the tag points to."""

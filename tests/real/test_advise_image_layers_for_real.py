@@ -4,36 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
-from functions.advise_image_layers import app
-from functions.advise_image_layers.app import AdviseImageLayers, PublishAdvice
-from local import registry as local_registry
-from local.processes import free_port
-from local.registry import Registry
-from paydown.events import ImagePushed
-from paydown.inventory import Inventory
-from paydown.plan import Draft
-from paydown.policy import Policy
-from paydown.toil import Scene
-from tests.real.docker_engine import Engine
-from tests.real.image_builds import Builds
-from tests.servers import need
+from tests.real.image_advice import KB, Advise, Images
 
-KB = 1_000
-NOBODY = "sha256:" + "0" * 64
 TOLERANCE = 0.1
-BUSYBOX = """FROM scratch
-COPY busybox /bin/busybox
-RUN ["/bin/busybox", "--install", "-s", "/bin"]
-CMD ["/bin/sh"]
-"""
 
 
 @dataclass(frozen=True)
@@ -107,58 +84,6 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module")
-def images(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry, and an engine with a base image that has a shell, and nothing else."""
-    need(local_registry.program(), "the registry is not installed (apt-get install docker-registry)")
-    shell = shutil.which("busybox")
-    need(shell, "a static busybox is not installed (apt-get install busybox-static)")
-    assert shell is not None
-    docker_engine.clear()
-    folder = tmp_path_factory.mktemp("images")
-    with Registry(folder, f"http://127.0.0.1:{free_port()}/", "unused") as registry:
-        base = Builds(docker_engine, registry, "base", files={"busybox": Path(shell).read_bytes()})
-        base.build(BUSYBOX)
-        yield registry
-    docker_engine.clear()
-
-
-Advise = Callable[..., tuple[PublishAdvice | None, Draft]]
-
-
-@pytest.fixture
-def advise(images: Registry, monkeypatch: pytest.MonkeyPatch) -> Advise:
-    """What is planned for a repository, whose tag pointed to these digests before."""
-    registries = [{"uid": "images", "name": images.host, "url": images.url}]
-    inventory = Inventory.parse({"registries": registries})
-
-    def look(name: str, *known: str) -> tuple[PublishAdvice | None, Draft]:
-        event = ImagePushed(
-            key="push", at=datetime.now(UTC), registry=images.host, repository=name, digest=NOBODY, tag="latest"
-        )
-        scene = Scene(
-            run_id="r",
-            event=event,
-            inventory=inventory,
-            policy=Policy(),
-            settings=app.Settings(min_saving_bytes=100 * KB),
-            observing=True,
-            now=lambda: datetime.now(UTC),
-            nudge=lambda toil, event, ref: None,
-            has_run=lambda toil, event, target: False,
-        )
-        toil = AdviseImageLayers(scene)
-        monkeypatch.setattr(toil, "_known", lambda target: list(known))
-        [target] = AdviseImageLayers.targets(event, inventory)
-        draft = toil.plan(target)
-        assert isinstance(draft, Draft)
-        [action] = draft.stages[0] if draft.stages else [None]
-        assert action is None or isinstance(action, PublishAdvice)
-        return action, draft
-
-    return look
-
-
 def completed(proposed: str, original: str) -> str:
     """The proposed Dockerfile with what an image does not record: options, and the names behind hashes.
 
@@ -188,13 +113,10 @@ def completed(proposed: str, original: str) -> str:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_proposed_dockerfile_rebuilds_what_was_predicted(
-    name: str, images: Registry, docker_engine: Engine, advise: Advise
-) -> None:
+def test_the_proposed_dockerfile_rebuilds_what_was_predicted(name: str, images: Images, advise: Advise) -> None:
     case = CASES[name]
-    base = f"{images.host}/base:latest"
-    dockerfile = case.dockerfile.replace("BASE", base)
-    builds = Builds(docker_engine, images, re.sub(r"\W+", "-", name.lower()), case.kit)
+    dockerfile = case.dockerfile.replace("BASE", images.base)
+    builds = images.builds(re.sub(r"\W+", "-", name.lower()), case.kit)
     builds.files = {file: os.urandom(size * KB) for file, size in case.files.items()}
     builds.build(dockerfile)
     before = builds.digest()
@@ -210,7 +132,9 @@ def test_the_proposed_dockerfile_rebuilds_what_was_predicted(
     [advice] = [one for one in action.advice if one.rule == case.rule]
     tree, config = builds.tree(), builds.config()
 
-    proposed = completed(advice.dockerfile or action.dockerfile, case.dockerfile).replace("<your base image>", base)
+    proposed = completed(advice.dockerfile or action.dockerfile, case.dockerfile).replace(
+        "<your base image>", images.base
+    )
     builds.build(proposed, push=False)
     assert builds.tree() == tree
     assert builds.config() == config
@@ -228,16 +152,16 @@ def test_the_proposed_dockerfile_rebuilds_what_was_predicted(
     assert saved == pytest.approx(advice.saves_bytes, rel=TOLERANCE)
 
 
-def test_a_stage_of_its_own_leaves_the_compiler_behind(images: Registry, docker_engine: Engine, advise: Advise) -> None:
+def test_a_stage_of_its_own_leaves_the_compiler_behind(images: Images, advise: Advise) -> None:
     """Debian's tools are stood in for by scripts: what is proposed must be a Dockerfile that builds."""
-    base = f"{images.host}/tools:latest"
-    tools = Builds(docker_engine, images, "tools")
+    base = f"{images.registry.host}/tools:latest"
+    tools = images.builds("tools")
     tools.files = {
         "apt-get": b"#!/bin/sh\nmkdir -p /usr/lib && dd if=/dev/urandom of=/usr/lib/$3 bs=1000 count=800\n",
         "gcc": b"#!/bin/sh\ncp $3 $2\n",
     }
-    tools.build(f'FROM {images.host}/base:latest\nCOPY apt-get gcc /bin/\nCMD ["/bin/sh"]\n')
-    builds = Builds(docker_engine, images, "compiled", files={"a.c": os.urandom(50 * KB)})
+    tools.build(f'FROM {images.base}\nCOPY apt-get gcc /bin/\nCMD ["/bin/sh"]\n')
+    builds = images.builds("compiled", **{"a.c": os.urandom(50 * KB)})
     commands = "RUN apt-get -y install gcc\nWORKDIR /src\nCOPY a.c /src/\nRUN gcc -o a a.c\n"
     original = f'FROM {base}\n{commands}CMD ["/src/a"]\n'
     builds.build(original)

@@ -4,80 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from functions.clean_dangling_images.app import CleanDanglingImages, RemoveImage, Settings
-from paydown.events import DiskPressure, Event, ImagePushed, Sweep
-from paydown.inventory import Host, Inventory
-from paydown.plan import Applied, Done, Draft, Moot, NotYet, Plan, Record, Seen, Step, StepState, Unverified, Verified
-from paydown.policy import Policy
-from paydown.toil import Scene
+from paydown.inventory import Host
+from paydown.plan import Done, Moot, NotYet, Unverified, Verified
+from tests.real.cleaning import ANY_DISK, PRESSURE, PUSH, applied, cleaned, cleaner, drafted, recorded
 from tests.real.docker_engine import Engine
-
-SWEEP = Sweep(key="schedule:1", at=datetime.now(UTC), rule="hourly")
-PUSH = ImagePushed(
-    key="registry:1",
-    at=datetime.now(UTC),
-    registry="127.0.0.1:5000",
-    repository="demo/app",
-    digest="sha256:" + "1" * 64,
-    tag="1",
-)
-ANY_DISK = {"disk_high": 1, "disk_low": 0}
-"""Marks by which the disk of every machine is too full."""
-PRESSURE = DiskPressure(key="alert:1", at=datetime.now(UTC), host="build-1", mount="/")
-
-
-def cleaner(host: Host, event: Event = SWEEP, **settings: Any) -> CleanDanglingImages:
-    return CleanDanglingImages(
-        Scene(
-            run_id="1f0c",
-            event=event,
-            inventory=Inventory(hosts=(host,)),
-            policy=Policy(),
-            settings=Settings(**settings),
-            observing=False,
-            now=lambda: datetime.now(UTC),
-            nudge=lambda *_: None,
-            has_run=lambda *_: False,
-        )
-    )
-
-
-def drafted(toil: CleanDanglingImages, host: Host) -> Draft:
-    draft = toil.plan(host)
-    assert isinstance(draft, Draft)
-    return draft
-
-
-def applied(toil: CleanDanglingImages, host: Host, actions: Sequence[RemoveImage]) -> list[Applied]:
-    """In batches, and again what there was no time for."""
-    results: dict[str, Applied] = {}
-    while left := [action for action in actions if isinstance(results.get(action.object), NotYet | None)]:
-        batch = left[: toil.batch]
-        results.update(zip((action.object for action in batch), toil.apply_batch(batch, host), strict=True))
-    return [results[action.object] for action in actions]
-
-
-def recorded(draft: Draft, actions: Sequence[RemoveImage], results: Sequence[Applied]) -> Record:
-    states = {Done: StepState.DONE, Moot: StepState.MOOT, NotYet: StepState.PLANNED}
-    steps = [
-        Step(index, 0, action, states[type(result)], getattr(result, "evidence", {}))
-        for index, (action, result) in enumerate(zip(actions, results, strict=True))
-    ]
-    return Record(draft.before, steps, datetime.now(UTC))
-
-
-def cleaned(toil: CleanDanglingImages, host: Host) -> tuple[list[Applied], Seen]:
-    """Plan, apply and verify, as the contract does."""
-    draft = drafted(toil, host)
-    actions: Any = Plan.from_draft(draft).actions
-    results = applied(toil, host, actions)
-    return results, toil.verify(host, recorded(draft, actions, results))
 
 
 def test_used_young_and_tagged_images_survive_and_the_rest_goes(

@@ -7,16 +7,8 @@ from typing import Any
 
 from paydown.inventory import Host
 from paydown.plan import Done, Moot, Plan, Verified
+from tests.real.cleaning import ANY_DISK, PRESSURE, applied, cleaned, cleaner, drafted, recorded
 from tests.real.docker_engine import Engine
-from tests.real.test_clean_dangling_images_for_real import (
-    ANY_DISK,
-    PRESSURE,
-    applied,
-    cleaned,
-    cleaner,
-    drafted,
-    recorded,
-)
 
 EVERYTHING = {
     "min_age": 0,
@@ -27,20 +19,12 @@ EVERYTHING = {
 }
 
 
-def ended(engine: Engine, image: str) -> str:
-    """A container that ran and was killed."""
-    made = engine.container(image, start=True)
-    engine.docker("kill", made)
-    engine.docker("wait", made)
-    return made
-
-
 def test_all_of_it_goes_in_its_order_and_what_is_in_use_stays(
     engine: Engine, docker_host: Host, sleeping_program: bytes
 ) -> None:
     used = engine.image("tool:1", pause=sleeping_program)
     newest = engine.image("tool:2", content=b"2")
-    old_container = ended(engine, used)
+    old_container = engine.ended(used)
     engine.docker(
         "image", "rm", engine.build("app:1", "FROM scratch\nCOPY a /a\nCOPY b /b\n", True, a=b"a" * 9000, b=b"b")
     )
@@ -55,7 +39,7 @@ def test_all_of_it_goes_in_its_order_and_what_is_in_use_stays(
     assert seen.saved["cache_records"] >= 2
     assert not set(dangling) & engine.images()
     assert used in engine.images(), "a stopped container had it when it was planned"
-    assert old_container not in engine.docker("container", "ls", "--all", "--quiet", "--no-trunc")
+    assert old_container not in engine.containers()
     assert engine.docker("volume", "ls", "--quiet") == "data", "that waits for a person, and for a plan of its own"
 
     results, seen = cleaned(toil, docker_host)

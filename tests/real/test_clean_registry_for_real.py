@@ -12,6 +12,7 @@ import pytest
 
 from functions.clean_registry import survey as survey_module
 from functions.clean_registry.app import CleanRegistry, DeleteManifest, Settings
+from functions.clean_registry.holdings import open_holdings
 from paydown.errors import PermanentError, RetryableError
 from paydown.events import Sweep
 from paydown.inventory import Host, Inventory, Promotion, Unix
@@ -188,7 +189,7 @@ def test_what_a_docker_host_runs_stays(pushed: Images, engine: Engine) -> None:
     assert going(plan(cleaner(Inventory(hosts=(host,))), pushed)) == set(digests[:2])
     used = survey_module.in_use(Inventory(hosts=(host,)), "1f0c")
     assert used == {built}
-    node = survey_module.survey(pushed.target, pushed.api)
+    node = survey_module.survey(pushed.target, open_holdings(pushed.target, operator=True))
     assert node.loose(datetime.now(UTC), frozenset({config})) == {digests[1]}
 
 

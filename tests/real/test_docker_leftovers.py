@@ -20,13 +20,6 @@ def opened(docker_host: Host) -> DockerHost:
     return open_host(docker_host, observing=False)
 
 
-@pytest.fixture(autouse=True)
-def volumes(engine: Engine) -> None:
-    """No volumes are left of another test."""
-    if names := engine.docker("volume", "ls", "--quiet").split():
-        engine.docker("volume", "rm", *names)
-
-
 def listed(host: DockerHost, kind: Kind) -> dict[str, Leftover]:
     return {one.id: one for one in host.list_leftovers().leftovers if one.kind is kind}
 
@@ -35,21 +28,12 @@ def remove(host: DockerHost, *leftovers: Leftover) -> list[Removal]:
     return host.remove_leftovers([one.key for one in leftovers])
 
 
-def exited(engine: Engine, image: str, *options: str) -> str:
-    """A container that ran and ended, or was killed."""
-    made = engine.docker("create", "--network", "none", *options, image, "/pause")
-    engine.docker("start", made)
-    engine.docker("kill", made)
-    engine.docker("wait", made)
-    return made
-
-
 def test_only_a_container_that_ended_for_good_may_go(
     engine: Engine, opened: DockerHost, sleeping_program: bytes
 ) -> None:
     image = engine.image("app:1", pause=sleeping_program)
-    ended = exited(engine, image, "--label", "team=a")
-    always = exited(engine, image, "--restart", "unless-stopped")
+    ended = engine.ended(image, "--label", "team=a")
+    always = engine.ended(image, "--restart", "unless-stopped")
     running = engine.container(image, start=True)
     created = engine.container(image)
     found = listed(opened, Kind.CONTAINER)
@@ -62,20 +46,19 @@ def test_only_a_container_that_ended_for_good_may_go(
     assert found[ended].labels == {"team": "a"}
     removals = remove(opened, *(found[id] for id in (ended, always, running, created)))
     assert [one.fate for one in removals] == [Fate.REMOVED, Fate.USED, Fate.USED, Fate.USED]
-    left = engine.docker("container", "ls", "--all", "--quiet", "--no-trunc").split()
-    assert set(left) == {always, running, created}
+    assert engine.containers() == {always, running, created}
     assert [one.fate for one in remove(opened, found[ended])] == [Fate.ABSENT]
 
 
 def test_a_container_that_ran_again_since_is_kept(engine: Engine, opened: DockerHost, sleeping_program: bytes) -> None:
-    container = exited(engine, engine.image("app:1", pause=sleeping_program))
+    container = engine.ended(engine.image("app:1", pause=sleeping_program))
     before = listed(opened, Kind.CONTAINER)[container]
     engine.docker("start", container)
     engine.docker("kill", container)
     engine.docker("wait", container)
     (removal,) = remove(opened, before)
     assert removal.fate is Fate.CHANGED
-    assert container in engine.docker("container", "ls", "--all", "--quiet", "--no-trunc")
+    assert container in engine.containers()
 
 
 def test_a_volume_goes_only_while_no_container_has_it(

@@ -15,7 +15,8 @@ from paydown.clients.docker import Fate, open_host
 from paydown.clients.docker_hosts import ssm
 from paydown.errors import PermanentError, RetryableError
 from paydown.inventory import Host, Ssm
-from tests.real.docker_engine import BUCKET, DARK_INSTANCE, INSTANCE, STACK, Engine, SsmStandIn
+from tests.real.docker_engine import BUCKET, STACK, Engine
+from tests.real.ssm_standin import DARK_INSTANCE, INSTANCE, SsmStandIn
 
 LIST, REMOVE = f"{STACK}-ListDanglingImages", f"{STACK}-RemoveDanglingImages"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -32,23 +33,32 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_keys_are_files_only_while_they_are_used(
+def test_keys_are_files_only_while_they_are_read(
     engine: Engine, secret: dict[str, str], scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from docker import APIClient
 
-    seen: list[tuple[int, int]] = []
-    info = APIClient.info
+    seen: list[tuple[str, int, int]] = []
 
-    def looking(self: APIClient) -> Any:
-        (folder,) = scratch.iterdir()
-        seen.append((folder.stat().st_mode & 0o777, (folder / "key").stat().st_mode & 0o777))
-        return info(self)
+    def looking(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
 
-    monkeypatch.setattr(APIClient, "info", looking)
+        def looked(self: Any, *arguments: Any, **options: Any) -> Any:
+            (folder,) = scratch.iterdir()
+            seen.append((name, folder.stat().st_mode & 0o777, (folder / "key").stat().st_mode & 0o777))
+            return original(self, *arguments, **options)
+
+        monkeypatch.setattr(owner, name, looked)
+
+    looking(ssl.SSLContext, "load_cert_chain")
+    looking(APIClient, "df")
     host = open_host(over_tcp(f"127.0.0.1:{engine.port}"), observing=True, secrets=lambda _: secret)
     host.list_images()
-    assert seen == [(0o700, 0o600)]
+    assert seen == [("load_cert_chain", 0o700, 0o600)]
+    assert list(scratch.iterdir()) == []
+    host.list_leftovers()
+    assert ("df", 0o700, 0o600) in seen
+    assert {one[1:] for one in seen} == {(0o700, 0o600)}
     assert list(scratch.iterdir()) == []
 
 

@@ -10,8 +10,9 @@ AWS's own envelopes become events is told in `paydown.sources`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -23,6 +24,8 @@ SCHEMA_VERSION = 1
 Name = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Text = Annotated[str, StringConstraints(max_length=20_000)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+:[0-9a-f]{32,128}$")]
+Severity = Literal["unknown", "negligible", "low", "medium", "high", "critical"]
+"""Of a finding in an image, from the least to the worst."""
 
 
 class Event(BaseModel):
@@ -71,6 +74,21 @@ class ImagePushed(Event):
     repository: Name
     digest: Digest
     tag: Name | None = None
+
+
+class ImageScanned(Event):
+    """A scanner has looked at an image, to the end. `findings` counts what it found, by severity.
+
+    `tags` are those that the sender names, which need not be all that point to the image.
+    """
+
+    foreign_detail_types = (("aws.ecr", "ECR Image Scan"),)
+
+    registry: Name
+    repository: Name
+    digest: Digest
+    tags: tuple[Name, ...] = Field((), max_length=100)
+    findings: dict[Severity, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
 
 
 class DiskPressure(Event):
@@ -169,9 +187,29 @@ class RemediationChanged(Event):
 
 EVENTS: dict[str, type[Event]] = {
     event.detail_type(): event
-    for event in (ImagePushed, DiskPressure, NodeNotReady, TicketCreated, TicketCommented, Sweep)
+    for event in (ImagePushed, ImageScanned, DiskPressure, NodeNotReady, TicketCreated, TicketCommented, Sweep)
 }
 """The events that ingress may put on the bus, or that an operator may send, by detail-type."""
+
+
+_SEVERITIES: dict[str, Severity] = {
+    "none": "negligible",
+    "informational": "negligible",
+    "negligible": "negligible",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "critical": "critical",
+}
+
+
+def severities_of(counts: Mapping[str, int]) -> dict[Severity, int]:
+    """Findings by severity in our words, from those of a scanner; a word that is not known is `unknown`."""
+    found: dict[Severity, int] = {}
+    for word, count in counts.items():
+        severity = _SEVERITIES.get(word.lower(), "unknown")
+        found[severity] = found.get(severity, 0) + count
+    return found
 
 
 def utc(text: str) -> datetime:

@@ -1,9 +1,8 @@
 """The inventory: the targets that Paydown may act on, and how they relate. Nothing outside it is ever acted on.
 
-A document of plain JSON, checked as a whole against these models and published as an immutable version. Each entry has
-a
-`uid` that stays the same when names change; relations point to uids. Look-ups take what senders call a thing (a name,
-an address, an instance id) and return every entry that answers to it: a caller that needs exactly one uses `find`.
+A document of plain JSON, checked as a whole against the models of `paydown.targets` and published as an immutable
+version. Look-ups take what senders call a thing (a name, an address, an instance id) and return every entry that
+answers to it: a caller that needs exactly one uses `find`.
 """
 
 from __future__ import annotations
@@ -11,210 +10,57 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from paydown.errors import InvalidDocument
-
-Uid = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/@-]{0,254}$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-ImageDigest = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+:[0-9a-f]{32,128}$")]
-
-
-class Entry(BaseModel):
-    """What every entry has: a stable uid, a name, where it lives, labels, and who found it when."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    uid: Uid
-    name: Name
-    account: Name | None = None
-    region: Name | None = None
-    labels: dict[str, str] = Field(default_factory=dict)
-    source: Name = "declared"
-    last_seen: AwareDatetime | None = None
-
-    @property
-    def kind(self) -> str:
-        """The entry's kind in lower case: `host`, `cluster`, ..."""
-        return type(self).__name__.lower()
-
-    @property
-    def ref(self) -> str:
-        """How people and commands name it: `host/build-1`."""
-        return f"{self.kind}/{self.name}"
-
-
-class Ssm(BaseModel):
-    """Reach a host through SSM Run Command: the cloud's way."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    via: Literal["ssm"]
-    instance_id: Annotated[str, StringConstraints(pattern=r"^(i|mi)-[0-9a-f]{8,17}$")]
-
-
-class Tcp(BaseModel):
-    """Reach a host's Docker engine over TCP with mutual TLS; `secret` holds `{"ca", "cert", "key"}` as PEM."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    via: Literal["tcp"]
-    address: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}$")]
-    secret: Name
-
-
-class Unix(BaseModel):
-    """Reach the Docker engine of this machine over a unix socket: for the local application only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    via: Literal["unix"]
-    path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$")]
-
-
-Reach = Annotated[Ssm | Tcp | Unix, Field(discriminator="via")]
-
-
-class Host(Entry):
-    """A machine. `builds`: patterns (`*`, `?`) of `registry/repository` which it builds; `aliases`: other names."""
-
-    reach: Reach
-    builds: tuple[Pattern, ...] = ()
-    aliases: tuple[Name, ...] = ()
-
-
-class Cluster(Entry):
-    """A Kubernetes cluster. Only nodes whose name matches one of `nodes` (patterns with `*` and `?`) are ours to touch.
-
-    `reader_secret` and `operator_secret` name secrets with `{"server", "token", "ca"?}` for reading and for acting: a
-    function deployed to observe may read only the first.
-    """
-
-    reader_secret: Name
-    operator_secret: Name
-    nodes: tuple[Pattern, ...] = ()
-    aliases: tuple[Name, ...] = ()
-
-
-class Node(Entry):
-    """A node of a cluster: made by `Inventory.node`, not declared, since nodes come and go."""
-
-    cluster: Cluster
-
-    @property
-    def ref(self) -> str:
-        """How people and commands name it."""
-        return f"node/{self.cluster.name}/{self.name}"
-
-
-class Tracker(Entry):
-    """A ticket system. A ticket that a person moves to `queue` is to be automated; `secret` names the credentials."""
-
-    system: Literal["roundup", "github"]
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
-    secret: Name
-    queue: Name = "automation"
-
-
-class S3Storage(BaseModel):
-    """A registry keeps its content in this bucket, below `prefix` (its `rootdirectory`)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    via: Literal["s3"]
-    bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
-    prefix: Annotated[str, StringConstraints(max_length=512)] = ""
-
-
-class FolderStorage(BaseModel):
-    """A registry keeps its content in this folder of this machine: for the local application only."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    via: Literal["folder"]
-    path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$")]
-
-
-Storage = Annotated[S3Storage | FolderStorage, Field(discriminator="via")]
-
-
-class Registry(Entry):
-    """A CNCF Distribution registry, called as in the names of its images (`images.example:5000`).
-
-    It is asked at `url` for the tags of those repositories that match `repositories` (patterns with `*` and `?`); one
-    without a wildcard needs no right to list all. `secret` names `{"username", "password"}`, if it wants them, and
-    `operator_secret` those of somebody who may delete, which a function deployed to observe cannot read. `storage` is
-    where it keeps its content: its API does not list what has no tag.
-    """
-
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]
-    repositories: tuple[Pattern, ...] = Field(("*",), min_length=1)
-    secret: Name | None = None
-    operator_secret: Name | None = None
-    storage: Storage | None = None
-
-
-class Repository(Entry):
-    """A repository of a registry: made by `Inventory.repository`, not declared, since repositories come and go."""
-
-    registry: Registry
-
-    @property
-    def ref(self) -> str:
-        """How people and commands name it."""
-        return f"repository/{self.registry.name}/{self.name}"
-
-
-class Tag(Entry):
-    """A tag of a repository: made by `Inventory.tag`, not declared. Its name is `REPOSITORY:TAG`."""
-
-    repository: Repository
-
-    @property
-    def tag(self) -> str:
-        """What stands after the colon."""
-        return self.name.rpartition(":")[2]
-
-    @property
-    def ref(self) -> str:
-        """How people and commands name it."""
-        return f"tag/{self.repository.registry.name}/{self.name}"
-
-
-class Promotion(BaseModel):
-    """An image that was promoted: `digest` is what `stage` runs, `previous` what it goes back to. Both are kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    stage: Name
-    repository: Name
-    digest: ImageDigest
-    previous: ImageDigest | None = None
-
-
-class Alertmanager(Entry):
-    """An Alertmanager, which is asked at `url` for the alerts that fire and that it sends to `receiver`.
-
-    `cluster` is the cluster of alerts without that label. `secret` names `{"token"}` or `{"username", "password"}` of
-    the proxy before it, if there is one.
-    """
-
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$")]
-    receiver: Name = "paydown"
-    cluster: Name | None = None
-    secret: Name | None = None
-
-
-class Ticket(Entry):
-    """A ticket of a tracker: made by `Inventory.ticket`, not declared."""
-
-    tracker: Tracker
-    id: Name
-
-    @property
-    def ref(self) -> str:
-        """How people and commands name it."""
-        return f"ticket/{self.tracker.name}/{self.id}"
-
-
-Target = Host | Cluster | Node | Tracker | Ticket | Registry | Repository | Tag | Alertmanager
+from paydown.targets import (
+    Alertmanager,
+    Cluster,
+    FolderStorage,
+    Host,
+    Name,
+    Node,
+    Pattern,
+    Promotion,
+    Reach,
+    Registry,
+    Repository,
+    S3Storage,
+    Source,
+    Ssm,
+    Tag,
+    Target,
+    Tcp,
+    Ticket,
+    Tracker,
+    Unix,
+)
+
+__all__ = [
+    "Alertmanager",
+    "Cluster",
+    "FolderStorage",
+    "Host",
+    "Inventory",
+    "Name",
+    "Node",
+    "Pattern",
+    "Promotion",
+    "Reach",
+    "Registry",
+    "Repository",
+    "S3Storage",
+    "Source",
+    "Ssm",
+    "Tag",
+    "Target",
+    "Tcp",
+    "Ticket",
+    "Tracker",
+    "Unix",
+]
 
 
 class Inventory(BaseModel):
@@ -228,6 +74,7 @@ class Inventory(BaseModel):
     trackers: tuple[Tracker, ...] = ()
     registries: tuple[Registry, ...] = ()
     alertmanagers: tuple[Alertmanager, ...] = ()
+    sources: tuple[Source, ...] = ()
     promotions: tuple[Promotion, ...] = ()
 
     @model_validator(mode="after")
@@ -248,13 +95,14 @@ class Inventory(BaseModel):
         except ValidationError as error:
             raise InvalidDocument.from_validation("inventory", error) from None
 
-    def entries(self) -> Iterator[Host | Cluster | Tracker | Registry | Alertmanager]:
+    def entries(self) -> Iterator[Host | Cluster | Tracker | Registry | Alertmanager | Source]:
         """All that is declared."""
         yield from self.hosts
         yield from self.clusters
         yield from self.trackers
         yield from self.registries
         yield from self.alertmanagers
+        yield from self.sources
 
     def hosts_that_build(self, registry: str, repository: str) -> list[Host]:
         """The hosts with a `builds` pattern that matches `registry/repository`."""
@@ -325,6 +173,13 @@ class Inventory(BaseModel):
             repository=found,
         )
 
+    def promoted(self, stage: str, registry: str, repository: str, tag: str) -> Promotion | None:
+        """What was promoted to a tag; what people declared before what was discovered."""
+        wanted = (stage, registry, repository, tag)
+        return next(
+            (one for one in self.promotions if (one.stage, one.registry, one.repository, one.tag) == wanted), None
+        )
+
     def alertmanager(self, name: str) -> Alertmanager | None:
         """The Alertmanager of this name or uid."""
         return next((one for one in self.alertmanagers if name in (one.name, one.uid)), None)
@@ -337,6 +192,11 @@ class Inventory(BaseModel):
         return Ticket(
             uid=f"{found.uid}/ticket/{id}", name=f"{found.name}/{id}", labels=found.labels, tracker=found, id=id
         )
+
+    def sources_of(self, registry: str, repository: str) -> list[Source]:
+        """The git repositories with an `images` pattern that matches `registry/repository`."""
+        image = f"{registry}/{repository}"
+        return [one for one in self.sources if any(fnmatchcase(image, pattern) for pattern in one.images)]
 
     def find(self, ref: str) -> Target | None:
         """The one target that a ref names; None when there is none, or more than one.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cli.sarif import sarif
 from functions.advise_image_layers.advice import Advice
 from functions.advise_image_layers.app import PublishAdvice
 from paydown.events import ImagePushed
@@ -89,6 +90,30 @@ def test_as_sarif(paydown, advised):
     assert first["properties"] == {"savesBytes": 5, "savesLayers": 1}
     assert (second["kind"], second["level"], second["ruleIndex"]) == ("review", "none", 1)
     assert "logicalLocations" not in second["locations"][0]
+
+
+def test_lines_of_a_dockerfile_as_sarif():
+    advice = (ADVICE[0].model_copy(update={"lines": (4, 6)}), ADVICE[1])
+    action = PublishAdvice(
+        object=NAME,
+        precondition="p",
+        digest=DIGEST,
+        text="t",
+        advice=advice,
+        source="https://git.example.org/shop/web.git",
+        path="docker/my file",
+        revision="ab" * 20,
+    )
+    [run] = sarif(action)["runs"]
+    assert run["versionControlProvenance"] == [
+        {"repositoryUri": "https://git.example.org/shop/web.git", "revisionId": "ab" * 20}
+    ]
+    first, second = (one["locations"][0]["physicalLocation"] for one in run["results"])
+    assert first == {
+        "artifactLocation": {"uri": "docker/my%20file"},
+        "region": {"startLine": 4, "endLine": 6},
+    }
+    assert second == {"artifactLocation": {"uri": f"oci://{NAME}", "index": 0}}
 
 
 def test_what_is_not_there(paydown, advised):

@@ -10,6 +10,7 @@ from paydown.events import (
     EVENTS,
     DiskPressure,
     ImagePushed,
+    ImageScanned,
     NodeNotReady,
     Sweep,
     TicketCommented,
@@ -23,6 +24,7 @@ DIGEST = "sha256:" + "9a" * 32
 
 OURS = [
     ImagePushed(key="registry:1", at=AT, registry="images.example", repository="app", digest=DIGEST, tag="latest"),
+    ImageScanned(key="harbor:1", at=AT, registry="i.example", repository="app", digest=DIGEST, findings={"high": 2}),
     DiskPressure(key="alertmanager:f:1", at=AT, host="build-1", mount="/var"),
     NodeNotReady(key="alertmanager:f:2", at=AT, cluster="demo", node="worker-1"),
     TicketCreated(key="github:1", at=AT, ticket=TicketRef(tracker="acme/shop", id="7"), title="Disk \u2603 full"),
@@ -87,7 +89,7 @@ def test_all_the_events_of_the_bus_are_tried_above():
 
 
 def test_a_fault_in_our_own_event_is_named():
-    detail = OURS[2].model_dump(mode="json")
+    detail = next(one for one in OURS if isinstance(one, NodeNotReady)).model_dump(mode="json")
     del detail["node"]
     with pytest.raises(InvalidEvent) as caught:
         from_envelope(envelope("paydown", "NodeNotReady", detail))

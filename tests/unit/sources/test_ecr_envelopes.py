@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from paydown.errors import InvalidEvent
-from paydown.events import ImagePushed
+from paydown.events import ImagePushed, ImageScanned
 from paydown.sources.aws import from_envelope
 
 DIGEST = "sha256:7f5b2640fe6fb4f46592dfd3410c4a79dac4f89e4782432e0378abcd1234"
@@ -67,3 +67,51 @@ def test_an_action_that_is_not_understood(detail: dict[str, Any]) -> None:
 def test_an_account_that_would_change_an_address() -> None:
     with pytest.raises(InvalidEvent):
         from_envelope(action() | {"account": "evil.example/"})
+
+
+def scan(**detail: Any) -> dict[str, Any]:
+    """The scan of the ECR user's guide, with a digest of full length."""
+    said = {
+        "scan-status": "COMPLETE",
+        "repository-name": "my-repository-name",
+        "finding-severity-counts": {"CRITICAL": 10, "MEDIUM": 9, "INFORMATIONAL": 2, "UNDEFINED": 1},
+        "image-digest": DIGEST,
+        "image-tags": ["latest", "1.0"],
+    } | detail
+    return {**action(), "detail-type": "ECR Image Scan", "detail": said}
+
+
+def test_a_scan_that_ended_is_an_event() -> None:
+    assert from_envelope(scan()) == ImageScanned(
+        key="ecr:13cde686-328b-6117-af20-0e5566167482",
+        at=datetime(2019, 11, 16, 1, 54, 34, tzinfo=UTC),
+        registry="123456789012.dkr.ecr.us-west-2.amazonaws.com",
+        repository="my-repository-name",
+        digest=DIGEST,
+        tags=("latest", "1.0"),
+        findings={"critical": 10, "medium": 9, "negligible": 2, "unknown": 1},
+    )
+
+
+def test_a_scan_of_an_image_without_tags_and_without_findings() -> None:
+    event = from_envelope(scan(**{"image-tags": [], "finding-severity-counts": {}}))
+    assert isinstance(event, ImageScanned)
+    assert (event.tags, event.findings) == ((), {})
+
+
+def test_a_scan_that_failed_is_no_event() -> None:
+    assert from_envelope(scan(**{"scan-status": "FAILED"})) is None
+
+
+@pytest.mark.parametrize(
+    "detail", [{"scan-status": None}, {"finding-severity-counts": {"HIGH": -1}}, {"image-tags": "latest"}]
+)
+def test_a_scan_that_is_not_understood(detail: dict[str, Any]) -> None:
+    with pytest.raises(InvalidEvent, match="ECR Image Scan"):
+        from_envelope(scan(**detail))
+
+
+def test_of_many_tags_the_first_hundred_are_told() -> None:
+    event = from_envelope(scan(**{"image-tags": [f"t{n}" for n in range(300)]}))
+    assert isinstance(event, ImageScanned)
+    assert len(event.tags) == 100

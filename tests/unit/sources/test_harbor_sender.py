@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from paydown.errors import InvalidEvent
-from paydown.events import ImagePushed
+from paydown.events import ImagePushed, ImageScanned
 from paydown.sources.harbor import read, verify
 from paydown.sources.webhook import Batch, Request, TooLarge, Unauthorized
 from tests.fixtures import payload
@@ -50,9 +50,7 @@ def test_two_tags_of_one_push_have_two_keys() -> None:
     assert len({event.key for event in said(body).events}) == 2
 
 
-@pytest.mark.parametrize(
-    "name", ["harbor-push-default-untagged", "harbor-delete-default", "harbor-scanning-completed-cloudevents"]
-)
+@pytest.mark.parametrize("name", ["harbor-push-default-untagged", "harbor-delete-default"])
 def test_what_moves_no_tag_is_ignored(name: str) -> None:
     batch = said(payload(name))
     assert (batch.events, batch.ignored, batch.faults) == ((), 1, ())
@@ -78,6 +76,50 @@ def test_an_address_that_names_no_registry(address: str) -> None:
 def test_a_body_that_is_not_understood(broken: dict[str, Any]) -> None:
     with pytest.raises(InvalidEvent):
         said(broken)
+
+
+SCANS = ("harbor-scanning-completed-default", "harbor-scanning-completed-cloudevents")
+
+
+@pytest.mark.parametrize(
+    ("name", "tags", "findings"),
+    [
+        (SCANS[0], (), {"critical": 1, "high": 3, "low": 5, "negligible": 2}),
+        (SCANS[1], ("3.17",), {}),
+    ],
+)
+def test_a_scan_is_an_event_in_both_formats(name: str, tags: tuple[str, ...], findings: dict[str, int]) -> None:
+    (event,) = said(payload(name)).events
+    assert isinstance(event, ImageScanned)
+    assert (event.registry, event.repository, event.digest) == ("harbor.example", "library/alpine", DIGEST)
+    assert (event.tags, event.findings) == (tags, findings)
+    assert event.key.startswith("harbor:")
+
+
+def overview(body: Any) -> Any:
+    return body["data"]["resources"][0]["scan_overview"]
+
+
+def test_a_scan_that_failed_says_nothing() -> None:
+    body = payload(SCANS[1])
+    next(iter(overview(body).values()))["scan_status"] = "Error"
+    assert said(body).events == ()
+
+
+def test_of_several_reports_the_worst_counts() -> None:
+    body = payload(SCANS[1])
+    overview(body)["application/vnd.other.report"] = {"scan_status": "Success", "severity": "Critical"}
+    overview(body)["application/vnd.third"] = {"scan_status": "Success", "summary": {"summary": {"Odd": 2}}}
+    (event,) = said(body).events
+    assert isinstance(event, ImageScanned)
+    assert event.findings == {"critical": 1, "unknown": 2}
+
+
+def test_a_scan_without_a_result_is_not_understood() -> None:
+    body = payload(SCANS[1])
+    del body["data"]["resources"][0]["scan_overview"]
+    batch = said(body)
+    assert (batch.events, [path for path, _ in batch.faults]) == ((), ["data.resources.0.scan_overview"])
 
 
 @pytest.mark.parametrize("moment", [-1, 1e30, "soon"])

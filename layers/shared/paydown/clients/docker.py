@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from paydown.clients import aws
+from paydown.clients.docker_hosts.builds import BuildHost
 from paydown.clients.docker_hosts.engine import EngineHost, over_tls, over_unix
 from paydown.clients.docker_hosts.model import (
     Disk,
@@ -26,10 +27,28 @@ from paydown.clients.docker_hosts.model import (
     Stock,
 )
 from paydown.clients.docker_hosts.ssm import SsmHost
+from paydown.clients.docker_hosts.trials import Cannot, Ran, TrialHost
 from paydown.errors import PermanentError
 from paydown.inventory import Host, Ssm, Tcp, Unix
 
-__all__ = ["Disk", "DockerHost", "Fate", "Image", "Kind", "Leftover", "Listing", "Removal", "Stock", "open_host"]
+__all__ = [
+    "BuildHost",
+    "Cannot",
+    "Disk",
+    "DockerHost",
+    "Fate",
+    "Image",
+    "Kind",
+    "Leftover",
+    "Listing",
+    "Ran",
+    "Removal",
+    "Stock",
+    "TrialHost",
+    "open_builds",
+    "open_host",
+    "open_trials",
+]
 
 
 def open_host(
@@ -66,6 +85,26 @@ class _ReadOnly:
 
     def remove_leftovers(self, keys: Sequence[tuple[Kind, str, str]]) -> list[Removal]:
         raise PermanentError(f"{self._name}: nothing is removed while observing ({len(keys)} things)")
+
+
+def open_trials(host: Host, *, secrets: Callable[[str], Any] = aws.secret) -> TrialHost:
+    """The Docker engine of a host, to run programs on it. Raises PermanentError for one that is reached over SSM."""
+    match host.reach:
+        case Tcp(address=address, secret=secret):
+            return TrialHost(host.name, over_tls(address, _pem(secret, secrets(secret))))
+        case Unix(path=path):
+            return TrialHost(host.name, over_unix(path))
+    raise PermanentError(f"{host.name} is reached over SSM: no document of Paydown runs images there")
+
+
+def open_builds(host: Host, *, secrets: Callable[[str], Any] = aws.secret) -> BuildHost:
+    """The Docker engine of a host, to build on it. Raises PermanentError for one that is reached over SSM."""
+    match host.reach:
+        case Tcp(address=address, secret=secret):
+            return BuildHost(host.name, over_tls(address, _pem(secret, secrets(secret))))
+        case Unix(path=path):
+            return BuildHost(host.name, over_unix(path))
+    raise PermanentError(f"{host.ref} is reached over SSM: no document of Paydown builds from a Dockerfile there")
 
 
 def _pem(name: str, value: Any) -> dict[str, str]:

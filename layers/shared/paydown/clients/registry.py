@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from paydown.clients import registry_ecr
 from paydown.clients.registry_content import (
     DIGEST,
     MANIFESTS,
@@ -182,19 +183,20 @@ def open_registry(registry: Registry, secret: Callable[[str], Any], *, operator:
 
     `operator` takes the credentials that may write and delete, if the inventory tells them apart.
     """
+    return RegistryApi(registry.url, lambda: credentials_of(registry, secret, operator=operator))
+
+
+def credentials_of(registry: Registry, secret: Callable[[str], Any], *, operator: bool = False) -> Credentials:
+    """What a registry takes for who we are, as `{"username", "password"}`; empty for a stranger."""
+    if registry.system == "ecr":
+        return registry_ecr.credentials(registry)
     name = (registry.operator_secret if operator else None) or registry.secret
-
-    def known() -> Credentials:
-        if name is None:
-            return {}
-        content = secret(name)
-        if not isinstance(content, dict) or not all(
-            isinstance(content.get(it), str) for it in ("username", "password")
-        ):
-            raise PermanentError(f"the secret {name} must be a JSON object with username and password")
-        return content
-
-    return RegistryApi(registry.url, known)
+    if name is None:
+        return {}
+    content = secret(name)
+    if not isinstance(content, dict) or not all(isinstance(content.get(it), str) for it in ("username", "password")):
+        raise PermanentError(f"the secret {name} must be a JSON object with username and password")
+    return content
 
 
 def _texts(page: Mapping[str, Any], field: str, form: re.Pattern[str]) -> Iterator[str]:

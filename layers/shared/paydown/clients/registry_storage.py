@@ -1,6 +1,6 @@
-"""What a CNCF Distribution registry keeps, read from its storage: the manifests of a repository, tagged or not.
+"""What a registry keeps of a repository, tagged or not; of CNCF Distribution, read from its storage.
 
-The API lists tags only. The layout is that of Distribution 2 and 3 (registry/storage/paths.go): below
+Its API lists tags only. The layout is that of Distribution 2 and 3 (registry/storage/paths.go): below
 `docker/registry/v2/repositories/NAME/_manifests/`, `revisions/sha256/HEX/link` is written with each push of a manifest
 and removed with it, and `tags/TAG/index/sha256/HEX/link` each time that the tag is put on it. Nothing is ever written
 here: deleting is left to the registry's API.
@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -30,10 +31,20 @@ _TAGGED = re.compile(r"tags/([^/]+)/index/([a-z0-9]+)/([0-9a-f]{32,128})/link")
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A manifest that is kept. `since` is its last sign of life: pushed, or a tag that it had was moved elsewhere."""
+    """A manifest that is kept.
+
+    `since` is its last sign of life: `pushed`, or a tag that it had was moved elsewhere. `size` is what the registry
+    says that it takes, in bytes, with its layers; 0 where it says nothing.
+    """
 
     digest: str
     since: datetime
+    pushed: datetime
+    size: int = 0
+
+
+class Refused(PermanentError):
+    """The registry keeps this manifest for a reason of its own: it is referred to, or its tag is immutable."""
 
 
 def revisions(storage: S3Storage | FolderStorage, repository: str) -> list[Revision]:
@@ -61,7 +72,22 @@ def revisions(storage: S3Storage | FolderStorage, repository: str) -> list[Revis
         for (_, digest), (lost, _) in pairwise(moves):
             if digest in since:
                 since[digest] = max(since[digest], lost)
-    return [Revision(digest, since[digest]) for digest in sorted(since)]
+    return [Revision(digest, since[digest], pushed[digest]) for digest in sorted(since)]
+
+
+def until_next(kept: Iterable[Revision], tagged: Iterable[datetime] = ()) -> list[Revision]:
+    """The same with `since` moved to the next push after each one's own, or to the next moment of `tagged`.
+
+    For registries that do not tell when a tag was moved elsewhere: that takes a push, so no earlier than that.
+    """
+    kept = list(kept)
+    moments = sorted({one.pushed for one in kept} | set(tagged))
+    found = []
+    for one in kept:
+        following = bisect_right(moments, one.pushed)
+        later = moments[following] if following < len(moments) else one.since
+        found.append(replace(one, since=max(one.since, later)))
+    return found
 
 
 def _place(repository: str) -> str:

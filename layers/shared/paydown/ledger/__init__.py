@@ -15,7 +15,9 @@ from paydown.inventory import Inventory
 from paydown.ledger.approvals import Approvals, Decision, NotHeld
 from paydown.ledger.documents import Conflict, Documents, NoDocument, Version
 from paydown.ledger.history import Entry, History
+from paydown.ledger.images import Images
 from paydown.ledger.journal import Journal, Verbs
+from paydown.ledger.promotions import Promotions
 from paydown.ledger.run import Outcome, Reason, Run, Status, run_id
 from paydown.ledger.runs import Alive, Created, Runs
 from paydown.ledger.switches import EVERYTHING, Stop, Switches
@@ -36,6 +38,7 @@ __all__ = [
     "Documents",
     "Entry",
     "History",
+    "Images",
     "Joined",
     "Journal",
     "Ledger",
@@ -43,6 +46,7 @@ __all__ = [
     "NoDocument",
     "NotHeld",
     "Outcome",
+    "Promotions",
     "Reason",
     "Run",
     "Runs",
@@ -101,21 +105,33 @@ class Ledger:
         """The versions of the inventory."""
         return Documents(self.table, "inventory", Inventory.parse)
 
+    @cached_property
+    def images(self) -> Images:
+        """What is known of images."""
+        return Images(self.table)
+
+    @cached_property
+    def promotions(self) -> Promotions:
+        """Which images were promoted."""
+        return Promotions(self.table)
+
     def documents(self) -> tuple[Version[Policy], Version[Inventory]]:
         """Policy and inventory in force, read consistently and together: a cold start waits for two answers, not four.
 
+        The inventory has the promotions that were recorded beside those that were declared, which stand first.
         From then on, what is written is kept as long as this policy says. Raises NoDocument.
         """
-        keys = [self.policy.pointer_key, self.inventory.pointer_key]
+        keys = [self.policy.pointer_key, self.inventory.pointer_key, self.promotions.pointer_key]
         found = {(item["pk"], item["sk"]): item for item in self.table.get_all(keys)}
-        policy, inventory = (found.get(key) for key in keys)
+        policy, inventory, promotions = (found.get(key) for key in keys)
         missing = [*self.policy.missing(policy), *self.inventory.missing(inventory)]
         few = missing[:MOST_AT_ONCE]
         chunks = {(item["pk"], item["sk"]): item for item in self.table.get_all(few)} if few else {}
         in_force = self.policy.pointed_at(policy, chunks)
         # Before anything is written: what is kept, and how long, is for the policy to say.
         self.runs.retention = self.journal.retention = timedelta(days=in_force.document.retention_days)
-        return in_force, self.inventory.pointed_at(inventory, chunks)
+        declared = self.inventory.pointed_at(inventory, chunks)
+        return in_force, self.promotions.merged(declared, promotions)
 
     def account(self, toil: str) -> Iterator[dict[str, Any]]:
         """The debt account of a toil type, by month: `month`, `runs`, and what was saved."""

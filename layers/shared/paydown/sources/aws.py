@@ -41,6 +41,8 @@ def from_envelope(envelope: dict[str, Any]) -> Event | None:
                 return aws_own.sweep(aws_own.Scheduled.model_validate(envelope))
             case "aws.ecr", "ECR Image Action":
                 return ecr.image_pushed(ecr.ImageAction.model_validate(envelope))
+            case "aws.ecr", "ECR Image Scan":
+                return ecr.image_scanned(ecr.ImageScan.model_validate(envelope))
     except ValidationError as error:
         raise InvalidEvent.from_validation(what, error) from None
     raise InvalidEvent(what, [("detail-type", f"{what!r} of {head.source[:128]!r} is no event that Paydown acts on")])

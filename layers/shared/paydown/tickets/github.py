@@ -164,6 +164,20 @@ class GithubTickets:
                 break
         return str(min(found)) if found else None
 
+    def pull_requests(self, commit: str) -> list[str]:
+        """The numbers of the open pull requests that have a commit (40 hexadecimal digits), the oldest first.
+
+        A pull request is commented on as an issue of its number. GitHub answers 422 for a commit that it does not have.
+        """
+        if not re.fullmatch("[0-9a-f]{40}", commit):
+            return []
+        found = self._web.call("GET", f"/commits/{commit}/pulls?per_page={PAGE}", also=(404, 409, 422))
+        if found.status >= 400:
+            return []
+        if not isinstance(found.data, list):
+            raise PermanentError(f"the pull requests of {commit} have not the documented shape")
+        return [str(one) for one in sorted(int(it["number"]) for it in found.data if it.get("state") == "open")]
+
     def _set_state(self, ticket_id: str, state: str, reason: str) -> bool:
         if self._issue(ticket_id).get("state") == state:
             return False

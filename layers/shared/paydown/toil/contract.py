@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from paydown.events import Event
 from paydown.inventory import Inventory, Target
+from paydown.ledger.images import Images
+from paydown.ledger.promotions import Promotions
 from paydown.plan import Action, Applied, Draft, Healer, Moot, NotYet, Overridden, Population, Record, Seen, Undone
 from paydown.policy import Policy
 
@@ -41,6 +43,7 @@ class Scene:
 
     `observing`: deployed to observe, so only reading credentials exist. `act_for` and `has_run` serve toil types that
     hand work to others (triage): send a command to a toil type's queue, and ask the ledger whether its run exists.
+    `images` and `promotions`: what the ledger knows of images, and where it is recorded which were promoted.
     """
 
     run_id: str
@@ -52,6 +55,8 @@ class Scene:
     now: Callable[[], datetime]
     nudge: Callable[[str, Event, str], None]
     has_run: Callable[[str, Event, Target], bool]
+    images: Images | None = None
+    promotions: Promotions | None = None
 
 
 class Toil(ABC, Generic[T]):
@@ -118,6 +123,11 @@ class Toil(ABC, Generic[T]):
     @abstractmethod
     def targets(cls, event: Event, inventory: Inventory) -> Iterable[T]:
         """Which targets of the inventory is this event about? No network: event and inventory say it all."""
+
+    @classmethod
+    def learns(cls, event: Event, inventory: Inventory, images: Images, now: datetime) -> None:
+        """Note what of an event counts for other runs than its own too, before its own begins, or joins one."""
+        return
 
     @abstractmethod
     def plan(self, target: T) -> Draft | NotYet | Overridden:

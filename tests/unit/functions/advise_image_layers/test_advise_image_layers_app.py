@@ -25,6 +25,7 @@ from paydown.toil.worker import Worker
 from tests.unit.functions.advise_image_layers.fake_registry import FakeRegistry
 from tests.unit.functions.advise_image_layers.histories import Entry, copied, nop
 from tests.unit.functions.report_outcome.fake_tickets import FakeTickets
+from tests.unit.functions.shrink_image.layers import layer
 from tests.unit.ledgers import ledger_in_moto
 
 NOW = datetime(2026, 1, 15, tzinfo=UTC)
@@ -273,6 +274,27 @@ def test_a_long_dockerfile_stays_out_of_the_ticket(ledger: Ledger, registry: Fak
     long = action.model_copy(update={"dockerfile": "RUN x\n" * 5_000})
     assert len(ticket_text(long)) < 18_000
     assert "RUN x" not in ticket_text(long)
+
+
+def test_layers_are_looked_into_only_if_asked(work: Work, registry: FakeRegistry, ledger: Ledger) -> None:
+    lists = layer({"var/lib/apt/lists/main": b"x" * 2_000_000})
+    registry.built("current", [("RUN /bin/sh -c apt-get update # buildkit", lists)])
+    run = work(push(1))
+    assert (run.reasons[0].text, registry.streamed) == ("nothing to advise", [])
+    registry.built("other", [("RUN /bin/sh -c apt-get update # buildkit", lists)])
+    run = work(push(2, "other"), deep_look=True)
+    assert (run.status, len(registry.streamed)) == (Outcome.VERIFIED, 1)
+    action = action_of(ledger, run)
+    assert [one.rule for one in action.advice] == ["package-lists-left"]
+    assert "Looked into 1 layers of its own Dockerfile (2.0 MB were read)." in action.text
+    assert (run.before["layers_looked_into"], run.before["layer_bytes_fetched"]) == (1, len(lists))
+
+
+def test_what_was_not_looked_into_is_booked_without_advice(work: Work, registry: FakeRegistry) -> None:
+    registry.built("current", [("COPY a /a # buildkit", b"\x28\xb5\x2f\xfd" + bytes(600))])
+    run = work(push(1), deep_look=True)
+    assert run.reasons[0].text == "nothing to advise"
+    assert "zstd" in {**run.before, **run.evidence}["not_looked_into"]
 
 
 def test_the_fingerprint_is_of_the_advice(ledger: Ledger, registry: FakeRegistry) -> None:

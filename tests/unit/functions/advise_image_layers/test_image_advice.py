@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from functions.advise_image_layers.advice import Advice, Findings, Limits, advise
-from functions.advise_image_layers.commands import compiled, compiler_installed, upgrades
+from functions.advise_image_layers.commands import compiled, compiler_installed
 from functions.advise_image_layers.image import Image
 from functions.advise_image_layers.order import Cost
 from functions.advise_image_layers.rebuild import Rebuild, compare
+from paydown.clients.frozen import upgrades
 from tests.unit.functions.advise_image_layers.histories import Entry, copied, image, kit, nop, ran
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

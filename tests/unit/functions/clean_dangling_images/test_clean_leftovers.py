@@ -165,7 +165,14 @@ def test_the_limit_is_for_all_kinds_together(host: FakeHost) -> None:
 
 
 def test_marks_must_make_sense() -> None:
-    for wrong in ({"disk_high": 80}, {"disk_low": 85}, {"disk_high": 101}, {"keep_newest": 0}):
+    for wrong in (
+        {"disk_high": 80},
+        {"disk_low": 85},
+        {"disk_high": 101},
+        {"disk_high": None},
+        {"disk_low": None},
+        {"keep_newest": 0},
+    ):
         with pytest.raises(ValidationError):
             Settings(**wrong)  # type: ignore[arg-type]  # that is what it is about
 
@@ -256,14 +263,59 @@ def test_a_disk_that_stays_full_is_not_verified(host: FakeHost) -> None:
     seen = cleaner(PRESSURE).verify(BUILD_1, done(ACTIONS[0], bytes=4, exact=True))
     assert isinstance(seen, Unverified)
     assert seen.why == "the disk is still 85 % full"
-    known = replace(done(ACTIONS[0], bytes=4, exact=True), before={"needed_bytes": 50, "estimated_bytes": 49})
-    seen = cleaner(PRESSURE).verify(BUILD_1, known)
-    assert isinstance(seen, Verified), "it was known that this is not enough"
-    assert seen.evidence["disk_percent"] == 85
     host.disks = [Disk(1000, 160)]
     seen = cleaner(PRESSURE).verify(BUILD_1, done(ACTIONS[0], bytes=4, exact=True))
     assert isinstance(seen, Verified)
     assert seen.evidence["disk_percent"] == 84
+
+
+@pytest.mark.parametrize(
+    ("later", "why"),
+    [
+        (0, "the disk is still 85 % full, and nothing more may be removed by policy"),
+        (3, "the disk is still 85 % full; 3 more things may be removed by policy, in runs of their own"),
+    ],
+)
+def test_a_disk_that_stays_full_when_all_is_gone_that_may_go_is_not_verified(
+    host: FakeHost, later: int, why: str
+) -> None:
+    host.disks = [Disk(1000, 150)]
+    before = {"needed_bytes": 50, "estimated_bytes": 49, "later": later}
+    record = replace(done(ACTIONS[0], bytes=4, exact=True), before=before)
+    seen = cleaner(PRESSURE).verify(BUILD_1, record)
+    assert isinstance(seen, Unverified)
+    assert (seen.why, seen.evidence["disk_percent"], seen.evidence["bytes"]) == (why, 85, 4)
+    assert isinstance(cleaner().verify(BUILD_1, record), Verified), "a sweep is not asked to free the disk"
+    assert isinstance(cleaner(PRESSURE, disk_high=None, disk_low=None).verify(BUILD_1, record), Verified)
+    host.disks = [Disk(1000, 160)]
+    assert isinstance(cleaner(PRESSURE).verify(BUILD_1, record), Verified), "it is below the high mark"
+
+
+def test_what_a_plan_under_pressure_leaves_for_later_is_counted(host: FakeHost) -> None:
+    host.disks = [FULL]
+    host.dangling = [image(number, 5000 + number) for number in range(1, 4)]
+    host.unique = {identity(number): 1 for number in range(1, 4)}
+    host.leftovers = EVERYTHING
+    settings = {"exited_containers_age": HOUR, "unused_volumes_age": HOUR}
+    assert drafted(host, PRESSURE, **settings).before["later"] == 1, "the volume, which a person must allow"
+    assert drafted(host, PRESSURE, limit=2, **settings).before["later"] == 3
+
+
+def test_a_full_disk_from_which_nothing_may_go_is_told(host: FakeHost) -> None:
+    host.disks = [FULL]
+    draft = drafted(host, PRESSURE)
+    assert draft.stages == ()
+    assert draft.why == "the disk is 90 % full, and nothing may be removed by policy: no image dangles"
+
+
+def test_without_marks_pressure_takes_all_that_is_old_and_reads_no_disk(host: FakeHost) -> None:
+    host.disks = []
+    host.dangling = [image(1, 9000), image(2, 9001), image(3, 1)]
+    toil = cleaner(PRESSURE, disk_high=None, disk_low=None)
+    draft = toil.plan(BUILD_1)
+    assert isinstance(draft, Draft)
+    assert objects(draft) == [[identity(2), identity(1)]]
+    assert isinstance(toil.apply(draft.stages[0][0], BUILD_1), Done)
 
 
 def test_a_lost_answer_before_a_stop_at_the_low_mark_is_no_failure(host: FakeHost) -> None:

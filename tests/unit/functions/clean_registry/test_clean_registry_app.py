@@ -11,11 +11,14 @@ import pytest
 from pydantic import ValidationError
 
 from functions.clean_registry import app
+from functions.clean_registry import holdings as holdings_module
 from functions.clean_registry.app import CleanRegistry, DeleteManifest, Settings
 from functions.clean_registry.graph import Node
+from functions.clean_registry.holdings import DistributionRepository
 from functions.clean_registry.survey import Survey
+from paydown.clients.registry_storage import Refused, Revision
 from paydown.clients.web import NotThere
-from paydown.errors import PermanentError, RetryableError
+from paydown.errors import PaydownError, PermanentError, RetryableError
 from paydown.events import DiskPressure, Event, ImagePushed, Sweep
 from paydown.inventory import FolderStorage, Inventory, Registry, Repository
 from paydown.plan import Done, Draft, Hazard, Moot, NotYet, Record, Step, StepState, Unverified, Verified
@@ -51,29 +54,46 @@ class FakeRegistry:
     """A repository of images, each with a layer of its own, of which 0 is `latest`; the others are 30 days old."""
 
     count: int = 3
-    fails: dict[str, Exception] = field(default_factory=dict)
+    fails: dict[str, PaydownError] = field(default_factory=dict)
     uses: frozenset[str] = frozenset()
     asked: int = 0
     deleted: list[str] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=lambda: {"latest": digest(0)})
     since: dict[str, datetime] = field(default_factory=dict)
+    left: str = ""
+    at_once: int = 1
+    cascades: bool = False
+    indexes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    calls: list[list[str]] = field(default_factory=list)
 
-    def survey(self, target: Repository, api: Any) -> Survey:
+    def survey(self, target: Repository, holdings: Any) -> Survey:
         there = [digest(number) for number in range(self.count) if digest(number) not in self.deleted]
-        nodes = {one: Node(one, blobs={f"layer of {one}": 1_000}, size=10) for one in there}
-        return Survey(nodes, dict(self.tags), {one: NOW - timedelta(days=30) for one in there} | self.since)
+        nodes = {one: self.node(one) for one in there}
+        moments = {one: NOW - timedelta(days=30) for one in there} | self.since
+        listed = {one: Revision(one, at, at, size=1_000) for one, at in moments.items()}
+        return Survey(nodes, dict(self.tags), listed, self.cascades)
+
+    def node(self, one: str) -> Node:
+        if one in self.indexes:
+            return Node(one, children=self.indexes[one], size=10)
+        return Node(one, blobs={f"layer of {one}": 1_000}, size=10)
 
     def in_use(self, inventory: Inventory, run_id: str) -> frozenset[str]:
         self.asked += 1
         return self.uses
 
-    def digest(self, repository: str, reference: str) -> str | None:
-        return None if reference in self.deleted else reference
+    def left_to(self) -> str:
+        return self.left
 
-    def delete_manifest(self, repository: str, reference: str) -> None:
-        if reference in self.fails:
-            raise self.fails[reference]
-        self.deleted.append(reference)
+    def present(self, digests: set[str]) -> set[str]:
+        return digests - set(self.deleted)
+
+    def delete(self, digests: list[str]) -> dict[str, PaydownError | None]:
+        self.calls.append(list(digests))
+        self.deleted += [one for one in digests if one not in self.fails]
+        if self.cascades:
+            self.deleted += [child for one in digests for child in self.indexes.get(one, ())]
+        return {one: self.fails.get(one) for one in digests}
 
 
 @pytest.fixture
@@ -81,7 +101,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
     fake = FakeRegistry()
     monkeypatch.setattr(app, "survey", fake.survey)
     monkeypatch.setattr(app, "in_use", fake.in_use)
-    monkeypatch.setattr(app, "open_registry", lambda *_, **__: fake)
+    monkeypatch.setattr(app, "open_holdings", lambda *_, **__: fake)
     return fake
 
 
@@ -174,10 +194,10 @@ def test_the_answers_of_hosts_hold_for_a_minute(
 
 @pytest.mark.parametrize(
     ("fault", "result"),
-    [(NotThere("404"), Moot), (RetryableError("503"), NotYet)],
+    [(NotThere("404"), Moot), (Refused("412"), Moot), (RetryableError("503"), NotYet)],
 )
 def test_trouble_with_one_spoils_none_beside_it(
-    registry: FakeRegistry, target: Repository, fault: Exception, result: type
+    registry: FakeRegistry, target: Repository, fault: PaydownError, result: type
 ) -> None:
     registry.fails = {digest(1): fault}
     results = cleaner().apply_batch(planned(cleaner(), target), target)
@@ -247,10 +267,56 @@ def test_the_operators_credentials_are_for_acting_only(target: Repository, monke
         asked.append(name)
         return {"username": "u", "password": "p"}
 
-    monkeypatch.setattr(app.aws, "secret", secret)
+    monkeypatch.setattr(holdings_module.aws, "secret", secret)
     for observing in (True, False):
-        cleaner(observing=observing)._api(target)._credentials()
+        holdings = cleaner(observing=observing)._holdings(target)
+        assert isinstance(holdings, DistributionRepository)
+        holdings._api._credentials()
     assert asked == ["reader", "operator"]
+
+
+def test_what_a_lifecycle_policy_cleans_is_left_to_it(registry: FakeRegistry, target: Repository) -> None:
+    registry.left = "rule 1 of the repository's lifecycle policy expires what has no tag"
+    draft = cleaner().plan(target)
+    assert (draft.stages, draft.why) == ((), registry.left)
+
+
+def test_as_many_go_in_one_call_as_the_registry_takes(registry: FakeRegistry, target: Repository) -> None:
+    registry.count, registry.at_once = 6, 3
+    actions = planned(cleaner(), target)
+    registry.fails = {actions[1].object: Refused("a manifest list refers to it")}
+    results = cleaner().apply_batch(actions, target)
+    assert [len(call) for call in registry.calls] == [3, 2]
+    assert [type(one) for one in results] == [Done, Moot, Done, Done, Done]
+
+
+def test_what_goes_along_counts_with_its_index_and_makes_it_as_hazardous(
+    registry: FakeRegistry, target: Repository
+) -> None:
+    registry.indexes = {digest(1): (digest(2),)}
+    alone = {action.object: action.hazard for action in planned(cleaner(), target)}
+    assert alone == {digest(1): Hazard.DISRUPTIVE, digest(2): Hazard.DESTRUCTIVE}
+    registry.cascades = True
+    toil = cleaner()
+    index, child = actions = planned(toil, target)
+    assert (index.hazard, "deletes 1 with it" in index.note) == (Hazard.DESTRUCTIVE, True)
+    results = [toil.apply(action, target) for action in actions]
+    assert results == [Done({"bytes": 1_020, "taken_along": 1}), Moot("it is gone already")]
+    steps = [Step(0, 0, index, StepState.DONE, results[0].evidence), Step(1, 1, child, StepState.MOOT)]  # type: ignore[union-attr] -- done, as seen above
+    seen = toil.verify(target, Record({"tags": 1, "left": 0, "missing": [], "pointed": {}}, steps, NOW))
+    assert isinstance(seen, Verified)
+    assert seen.saved == {"manifests": 2, "bytes": 1_020}
+
+
+def test_two_indexes_that_share_a_child_free_it_once(registry: FakeRegistry, target: Repository) -> None:
+    registry.count, registry.cascades, registry.at_once = 4, True, 2
+    registry.indexes = {digest(1): (digest(3),), digest(2): (digest(3),)}
+    indexes = planned(cleaner(), target)[:2]
+    results = cleaner().apply_batch(indexes, target)
+    assert [one.evidence for one in results if isinstance(one, Done)] == [
+        {"bytes": 10},
+        {"bytes": 1_020, "taken_along": 1},
+    ]
 
 
 @pytest.mark.parametrize("settings", [{"min_age": 3_599}, {"limit": 0}, {"min_age": "soon"}, {"keep": 3}])

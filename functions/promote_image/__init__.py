@@ -1,0 +1,1 @@
+"""Promote images from one registry or repository to the next, by digest."""

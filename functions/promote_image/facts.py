@@ -1,0 +1,65 @@
+"""The facts that a route wants to know of an image, and what is wrong with those that do not hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import get_args
+
+from functions.promote_image.image import Image
+from functions.promote_image.settings import Required
+from paydown.events import Severity
+from paydown.ledger.images import Images, Scan
+
+SEVERITIES: tuple[str, ...] = get_args(Severity)
+SOONEST, LATEST = timedelta(minutes=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Lack:
+    """A fact that does not hold, by its name in the policy. `until` is when to look again; None: it is settled."""
+
+    fact: str
+    why: str
+    until: datetime | None = None
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.fact}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the facts are about: an image in the repository `place` (a uid), seen there since `since`."""
+
+    place: str
+    digest: str
+    since: datetime
+
+
+def lacks(required: Required, subject: Subject, image: Image, images: Images, now: datetime) -> Iterator[Lack]:
+    """What does not hold. An approval is not among these: the guards ask for it."""
+    if required.findings_below is not None:
+        scan = images.scan(subject.place, subject.digest)
+        if scan is None:
+            yield Lack("findings_below", "no scan of it was told", again(subject.since, now))
+        elif why := too_bad(scan, required.findings_below):
+            yield Lack("findings_below", why)
+    if required.signature and not image.signed():
+        yield Lack("signature", "none is attached to it", again(subject.since, now))
+    soaked = subject.since + timedelta(seconds=required.soak_seconds)
+    if soaked > now:
+        yield Lack("soak_seconds", f"it was first seen here at {subject.since:%Y-%m-%d %H:%M:%S}Z", soaked)
+
+
+def too_bad(scan: Scan, below: str) -> str:
+    """What a scan found that is as bad as `below`, or worse; empty if nothing."""
+    worst = SEVERITIES[SEVERITIES.index(below) :][::-1]
+    found = [f"{scan.findings[severity]} {severity}" for severity in worst if scan.findings.get(severity)]
+    return f"{', '.join(found)} in the scan of {scan.at:%Y-%m-%d %H:%M}Z" if found else ""
+
+
+def again(since: datetime, now: datetime) -> datetime:
+    """When to look again for what comes from others: soon at first, then as long again as half of what it took."""
+    return now + min(LATEST, max(SOONEST, (now - since) / 2))

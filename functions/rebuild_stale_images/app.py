@@ -1,0 +1,237 @@
+"""Rebuild the images that stand on an old base image, or hold a frozen upgrade that is too old, in their order.
+
+docs/rebuild-stale-images.md tells operators how images are matched with bases and builders, and what ends a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from functions.rebuild_stale_images.actions import FinishBuild, Rebuild, StartBuild
+from functions.rebuild_stale_images.building import Builders, Job, job_of
+from functions.rebuild_stale_images.reading import read
+from functions.rebuild_stale_images.settings import Settings
+from functions.rebuild_stale_images.standing import Findings, Image, depth, findings, is_frozen, stands_on
+from functions.rebuild_stale_images.survey import remembered, remembering, survey
+from paydown.clients import aws
+from paydown.clients.codebuild import BuildState
+from paydown.clients.registry import RegistryApi, open_registry
+from paydown.errors import PermanentError
+from paydown.events import Event, ImagePushed, Sweep
+from paydown.inventory import Inventory, Registry
+from paydown.ledger import open_ledger
+from paydown.plan import Applied, Done, Draft, Moot, NotYet, Population, Record, Seen, Unverified, Verified
+from paydown.toil import Pace, Toil, handler_for
+
+__all__ = ["RebuildStaleImages", "Settings", "handler"]
+
+LOOK_AGAIN = timedelta(seconds=20)
+SHOWN = 20
+REASON = 2_000
+"""Characters of what a build said that stand in the outcome."""
+REMEMBERED = timedelta(days=90)
+RUNS = 5
+
+
+class RebuildStaleImages(Toil[Registry]):
+    """One run per registry, when a base image was pushed or a schedule fired."""
+
+    listens_to = (ImagePushed, Sweep)
+    does = (StartBuild, FinishBuild)
+    Settings = Settings
+
+    @classmethod
+    def targets(cls, event: Event, inventory: Inventory) -> Iterable[Registry]:
+        """Every registry: a base may have images in each. Of pushes, those count that are to a repository of bases."""
+        if isinstance(event, ImagePushed):
+            registry = inventory.registry(event.registry)
+            if registry is None or event.repository not in registry.bases:
+                return ()
+        return inventory.registries
+
+    def plan(self, target: Registry) -> Draft:
+        """What is stale, with what stands on it, in stages: the builds of one begin when those before have ended."""
+        settings: Settings = self.settings
+        if not settings.builders:
+            return Draft(why="the settings name nobody who builds")
+        history = open_ledger().history
+        now = self.now()
+        entries = history.begun(now - REMEMBERED, now, toil=self.name, target=target.uid, limit=RUNS, older=False)
+        known = remembered(run for run in history.runs(entries) if run.id != self.run_id)
+        seen = survey(target, self.inventory, settings, self._open, known)
+        jobs = {name: self._job(target, name) for name in seen.ours}
+        refused = {name: why for name, job in jobs.items() if job and (why := self._builders.refusal(job))}
+        ours = [name for name, job in jobs.items() if job and name not in refused]
+        age = timedelta(days=settings.frozen_days)
+        found = findings(seen.images, seen.told, ours, now, age)
+        order = [name for stage in found.stages for name in stage]
+        chosen = set(order[: settings.most])
+        before: dict[str, Any] = {
+            "images": len(seen.ours),
+            "left": seen.left + len(order) - len(chosen),
+            "circular": list(found.circular[:SHOWN]),
+            "refused": dict(sorted(refused.items())[:SHOWN]),
+            "bases": remembering(seen.images, found.standing),
+        }
+        stages: list[list[Rebuild]] = []
+        for stage in found.stages:
+            mine = [name for name in stage if name in chosen]
+            stages += [[self._action(kind, name, seen.images, found, chosen) for name in mine] for kind in self.does]
+        return Draft.of(*stages, why="each image stands on its base as that is now", **before)
+
+    def population(self, target: Registry) -> Population | None:
+        """None: what runs goes on with the image that it has. How much one run rebuilds is limited by `most`."""
+        return None
+
+    def pace(self) -> Pace:
+        """Builds of one stage begin together."""
+        return Pace(parallel=4)
+
+    def apply(self, action: StartBuild | FinishBuild, target: Registry) -> Applied:
+        """Begin with a build, or look how far it is."""
+        job = self._job(target, action.object)
+        if job is None:
+            return Moot("the settings name nobody who builds it any more")
+        image = self._read(action.object)
+        if image is None:
+            return Moot("it is gone")
+        if isinstance(action, StartBuild):
+            if image.digest != action.digest:
+                return Moot(f"it is {image.digest} meanwhile")
+            if why := self._base_behind(action):
+                return Moot(why)
+            begun = self._builders.start(job)
+            if begun.state is BuildState.FAILED:
+                return Moot(f"the build failed: {begun.log}")
+            return Done({"build": begun.name, "run": job.mark})
+        return self._finish(action, job, image)
+
+    def verify(self, target: Registry, record: Record) -> Seen:
+        """Each image is another one, and stands on its base as the registry has it now."""
+        steps = [step for step in record.steps if isinstance(step.action, FinishBuild)]
+        said = {step.action.object: step.why for step in record.steps if isinstance(step.action, StartBuild)}
+        problems: dict[str, str] = {}
+        rebuilt: dict[str, str] = {}
+        for step in steps:
+            action = step.action
+            assert isinstance(action, FinishBuild)  # noqa: S101 -- as chosen above
+            image = self._read(action.object)
+            why = "it is gone" if image is None else self._fault(action, image)
+            if image is not None and not why:
+                rebuilt[action.object] = image.digest
+            else:
+                told = " · ".join(dict.fromkeys(filter(None, (why, said.get(action.object, ""), step.why))))
+                problems[action.object] = told[:REASON]
+        evidence = {
+            "rebuilt": dict(sorted(rebuilt.items())[:SHOWN]),
+            "previous": {name: digest for name, digest in self._previous(steps).items() if name in rebuilt},
+            **{name: record.before[name] for name in ("images", "left", "circular", "refused")},
+        }
+        if not problems:
+            return Verified(evidence, {"images": len(rebuilt)})
+        evidence["failed"] = dict(sorted(problems.items())[:SHOWN])
+        text = "; ".join(f"{name}: {why}" for name, why in sorted(problems.items())[:SHOWN])
+        return Unverified(f"{len(problems)} of {len(steps)} images: {text}"[:REASON], evidence)
+
+    # -- one image ----------------------------------------------------------------------------------------------------
+
+    def _finish(self, action: FinishBuild, job: Job, image: Image) -> Applied:
+        again = self.now() + LOOK_AGAIN
+        if image.digest == action.digest and (why := self._base_behind(action)):
+            return Moot(why)  # so its build was not begun
+        build = self._builders.find(job)
+        match build.state:
+            case BuildState.FAILED:
+                return Moot(f"the build failed: {build.log}"[:REASON])
+            case BuildState.RUNNING:
+                return NotYet(again, f"{build.name} builds {job.image}")
+            case BuildState.ABSENT if image.digest != action.digest:
+                return Moot(f"it is {image.digest} meanwhile, and no build of this run is known")
+            case BuildState.ABSENT if job.builder.by.via == "host":
+                return Moot("nothing was built")
+            case BuildState.ABSENT:
+                return NotYet(again, f"no build of {job.image} is listed that carries {job.mark}")
+        made = self._read(action.object)
+        why = "it is gone" if made is None else self._fault(action, made)
+        if made is None or why:
+            return Moot(f"the build succeeded, but {why}")
+        return Done({"image": made.digest, "previous": action.digest, "build": build.name})
+
+    def _fault(self, action: Rebuild, image: Image) -> str:
+        """Why an image is not as the plan wants it; empty if it is."""
+        if image.digest == action.digest:
+            return "the tag is the same image as before"
+        base = self._read(action.base) if action.base else None
+        if action.base and (base is None or not stands_on(image, base)):
+            return f"its layers do not begin with those of {action.base}"
+        if action.frozen and is_frozen(image, base, self.now(), timedelta(days=self.settings.frozen_days)):
+            return f"it holds an upgrade that is older than {self.settings.frozen_days} days"
+        return ""
+
+    def _base_behind(self, action: Rebuild) -> str:
+        """Why the base is not as far as this build needs it; empty if it is."""
+        if not action.waits:
+            return ""
+        base = self._read(action.base)
+        if base is None or base.digest == action.base_digest:
+            return f"its base {action.base} was not rebuilt"
+        return ""
+
+    def _action(
+        self,
+        kind: type[Rebuild],
+        name: str,
+        images: dict[str, Image],
+        found: Findings,
+        chosen: set[str],
+    ) -> Rebuild:
+        image, standing = images[name], found.standing.get(name)
+        base = images[standing.base] if standing else None
+        waits = base is not None and base.name in chosen
+        below = f" on {depth(image, base.now | base.earlier)} layers of {base.name}" if base else ""
+        why = "an upgrade in it is too old" if name in found.frozen else "its base is another one now"
+        what = "is not built" if kind is StartBuild else "is not pushed"
+        return kind(
+            object=name,
+            precondition=f"it is {image.digest}, and a build of it {what}",
+            digest=image.digest,
+            base=base.name if base else "",
+            base_digest=base.digest if base else "",
+            waits=waits,
+            frozen=name in found.frozen,
+            note=f"{why}{below}",
+        )
+
+    @staticmethod
+    def _previous(steps: Iterable[Any]) -> dict[str, str]:
+        return {step.action.object: step.action.digest for step in steps}
+
+    # -- who and where ------------------------------------------------------------------------------------------------
+
+    @property
+    def _builders(self) -> Builders:
+        return Builders(self.inventory)
+
+    def _job(self, target: Registry, name: str) -> Job | None:
+        registry, _, rest = name.partition("/")
+        repository, _, tag = rest.rpartition(":")
+        builder = self.settings.builder(f"{registry}/{repository}", tag)
+        return job_of(target, repository, tag, builder, self.run_id) if builder else None
+
+    def _read(self, name: str) -> Image | None:
+        """An image of an inventory's registry, by its whole name."""
+        host, _, rest = name.partition("/")
+        registry = self.inventory.registry(host)
+        if registry is None:
+            raise PermanentError(f"{host} is no registry of the inventory any more")
+        repository, _, tag = rest.rpartition(":")
+        return read(self._open(registry), registry.name, repository, tag)
+
+    @staticmethod
+    def _open(registry: Registry) -> RegistryApi:
+        return open_registry(registry, aws.secret)
+
+
+handler = handler_for(RebuildStaleImages)

@@ -1,0 +1,1 @@
+"""Refresh base images of one's own."""

@@ -1,0 +1,1 @@
+"""Tests of functions/rebuild_stale_images."""

@@ -1,0 +1,111 @@
+"""The documents and the sample event that belong to the toil type."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.refresh_base_image.app import RefreshBaseImage
+from local.ssm_agent.documents import Document, SsmError
+from local.ssm_agent.publish import FUNCTIONS, document_name
+from paydown.clients import bases
+from paydown.clients.docker_hosts.report import END
+from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS
+from paydown.inventory import Inventory
+from paydown.sources.aws import from_envelope
+
+PATHS = sorted((FUNCTIONS / "refresh_base_image/documents").glob("*.json"))
+BY_NAME = {path.stem: path for path in PATHS}
+LONG = {"build_base_image", "push_base_image", "unpack_base_image"}
+"""Those that nobody waits for."""
+READING = {"list_base_packages", "read_base_contents", "read_base_image", "unpack_base_image"}
+SAMPLE = FUNCTIONS.parent / "events/refresh_base_image/sweep.json"
+
+
+def document(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def lines(path: Path) -> list[str]:
+    found: list[str] = document(path)["mainSteps"][0]["inputs"]["runCommand"]
+    return found
+
+
+def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
+    asked = [value for name, value in vars(bases).items() if name.endswith("_DOCUMENT")]
+    assert sorted(document_name("s", path) for path in PATHS) == sorted(f"s-{name}" for name in asked)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_document_is_valid_shell_and_ends_in_time(path: Path) -> None:
+    Document.parse(path.stem, path.read_text())
+    seconds = float(document(path)["mainSteps"][0]["inputs"]["timeoutSeconds"])
+    assert (seconds > COMMAND_SECONDS) == (path.stem in LONG)
+    assert lines(path)[-1] == f"echo {END}"
+    shell = shutil.which("dash") or "sh"
+    checked = subprocess.run([shell, "-n"], input="\n".join(lines(path)), text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_each_parameter_is_bounded_and_stands_between_quotes(path: Path) -> None:
+    script = "\n".join(lines(path))
+    parameters = document(path)["parameters"]
+    assert set(re.findall(r"\{\{ (\w+) \}\}", script)) == set(parameters)
+    assert "${" not in script
+    for name, schema in parameters.items():
+        assert "allowedPattern" in schema or "allowedValues" in schema
+        for found in re.finditer(rf"(.*)\{{\{{ {name} \}}\}}", script):
+            assert found[1].count("'") % 2 == 1, found[0]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_signatures_are_never_waived(path: Path) -> None:
+    script = "\n".join(lines(path))
+    assert not re.search(r"allow-unauthenticated|no-check-gpg|trusted=yes|AllowUnauthenticated \"true", script)
+    if "mmdebstrap" in script:
+        assert """--aptopt='APT::Get::AllowUnauthenticated "false"'""" in script
+        assert "--keyring='{{ Keyring }}'" in script
+
+
+@pytest.mark.parametrize("name", sorted(READING))
+def test_what_only_looks_starts_and_removes_nothing_of_the_engine(name: str) -> None:
+    commands = set(re.findall(r"docker (image \w+|\w+)", "\n".join(lines(BY_NAME[name])))) - {"command"}
+    assert commands <= {"version", "image inspect", "pull", "save"}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "evil"),
+    [
+        ("read_base_image", "Key", "../../etc"),
+        ("forget_base_image", "Key", "0" * 31),
+        ("read_base_contents", "Image", "paydown-base:latest"),
+        ("read_base_contents", "Image", "images.example/base@sha256:" + "0" * 64 + "'; reboot; '"),
+    ],
+)
+def test_what_is_no_key_or_image_is_refused(name: str, parameter: str, evil: str) -> None:
+    checked = Document.parse(name, BY_NAME[name].read_text())
+    with pytest.raises(SsmError):
+        checked.check({parameter: [evil]})
+
+
+def test_the_sample_leads_to_each_base_and_registry() -> None:
+    registry = {"uid": "r", "name": "images.example", "url": "https://images.example", "bases": ["base/debian"]}
+    inventory = Inventory.parse({"registries": [registry]})
+    event = from_envelope(json.loads(SAMPLE.read_text()))
+    assert isinstance(event, RefreshBaseImage.listens_to)
+    found = [target.ref for target in RefreshBaseImage.targets(event, inventory)]
+    assert found == ["repository/images.example/base/debian", "registry/images.example"]
+
+
+def test_without_a_base_there_is_nothing_to_look_at() -> None:
+    event = from_envelope(json.loads(SAMPLE.read_text()))
+    assert event is not None
+    inventory = Inventory.parse({"registries": [{"uid": "r", "name": "i", "url": "https://i"}]})
+    assert list(RefreshBaseImage.targets(event, inventory)) == []
