@@ -91,7 +91,7 @@ class FileWorld:
     def _counts(self) -> None:
         with (self.folder / "books" / f"{os.getpid()}.most").open("a") as book:
             book.write(f"{len(list((self.folder / 'isolated').iterdir()))}\n")
-        (self.folder / "books" / f"{os.getpid()}.wrong").write_text(str(self.wrong))
+        _noted(self.folder, "wrong", str(self.wrong))
 
 
 def main(folder: Path, queue: str) -> None:
@@ -121,7 +121,14 @@ def main(folder: Path, queue: str) -> None:
             sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
             # Not getrusage: its maximum counts the process that started this one, too.
             used = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]
-            (folder / "books" / f"{os.getpid()}.rss").write_text(used)
+            _noted(folder, "rss", used)
+
+
+def _noted(folder: Path, what: str, text: str) -> None:
+    """Write one of this process's books, at once as a whole: it may be killed at any moment."""
+    draft = folder / f"{os.getpid()}.draft"
+    draft.write_text(text)
+    draft.replace(folder / "books" / f"{os.getpid()}.{what}")
 
 
 def _report(run: str, error: Exception) -> None:

@@ -216,7 +216,12 @@ def test_the_same_webhook_five_times_at_once_makes_one_run(application: Applicat
     assert len({tuple(document["events"]) for _, document in answers}) == 1
     wait_for(lambda: runs(application, "recover_node", since, "node/demo/worker-3"), "the run")
     time.sleep(3)  # the other deliveries' messages are in the queue
-    (run,) = runs(application, "recover_node", since, "node/demo/worker-3")
+    run, *later = sorted(
+        runs(application, "recover_node", since, "node/demo/worker-3"), key=lambda run: (run.created, run.attempt)
+    )
+    cool_down = timedelta(seconds=application.ledger.policy.current().document.toil("recover_node").cool_down_seconds)
+    # On a busy machine a delivery may come after the cool-down: it tells that the fault is there still.
+    assert all(again.attempt > 1 and again.created - run.created >= cool_down for again in later)
     statuses = [entry["status"] for entry in application.ledger.runs.log(run.id)]
     assert statuses == ["Planned", "Skipped"]  # the node is Ready
 
