@@ -18,7 +18,8 @@ from functions.refresh_base_image.comparing import Changes, differing, unexpecte
 from functions.refresh_base_image.published import CURRENT, LARGEST_CONFIG, Published, annotated, notes_for, published
 from functions.refresh_base_image.settings import Base, Settings
 from paydown.clients import aws
-from paydown.clients.bases import BuildHost, Candidate, Contents, candidate_name, open_build_host
+from paydown.clients.base_contents import Candidate, Contents, candidate_name
+from paydown.clients.bases import BuildHost, open_build_host
 from paydown.clients.registry import RegistryApi, open_registry
 from paydown.errors import PermanentError
 from paydown.events import Event, Sweep, utc

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from functions.refresh_base_image.settings import Base
-from paydown.clients.bases import Contents, Entry
+from paydown.clients.base_contents import Contents, Entry
 
 WRITTEN_ANEW = (
     "/etc/ld.so.cache",

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from paydown.clients.bases import Recipe
+from paydown.clients.base_contents import Recipe
 from paydown.toil import ToilSettings
 
 Suite = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.-]{0,63}$")]

@@ -16,7 +16,7 @@ import pytest
 from functions.refresh_base_image.published import PACKAGES, Published, annotated
 from functions.refresh_base_image.settings import DEBIAN_PRIVILEGED
 from local.emulator import Emulator
-from paydown.clients.bases import Recipe, candidate_name
+from paydown.clients.base_contents import Recipe, candidate_name
 from paydown.clients.registry_content import OCI_MANIFEST, Manifest, digest_of
 from paydown.errors import PermanentError
 from tests.real.base_bootstrap import REPOSITORY, BuildSite, build_site, builder

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from paydown.clients.bases import BuildHost, Candidate, Recipe, open_build_host
+from paydown.clients.base_contents import Candidate, Recipe
+from paydown.clients.bases import BuildHost, open_build_host
 from paydown.errors import PermanentError, RetryableError
 from paydown.inventory import Host, Ssm, Unix
 

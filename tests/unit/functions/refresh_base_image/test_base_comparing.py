@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from functions.refresh_base_image.comparing import Changes, differing, unexpected
 from functions.refresh_base_image.settings import Base, Source
-from paydown.clients.bases import Contents, Entry, read_contents
+from paydown.clients.base_contents import Contents, Entry, read_contents
 
 BASE = Base(host="build-1", sources=(Source(mirror="https://mirror.example/debian", suite="bookworm"),))
 

@@ -13,7 +13,7 @@ from functions.refresh_base_image import app
 from functions.refresh_base_image.actions import BuildBase, CheckBase, ListStrays, PushBase, TagBase
 from functions.refresh_base_image.app import RefreshBaseImage, Settings, key_of
 from functions.refresh_base_image.strays import stands_on
-from paydown.clients.bases import Candidate, Contents, Entry, Recipe
+from paydown.clients.base_contents import Candidate, Contents, Entry, Recipe
 from paydown.clients.registry_content import DOCKER_MANIFEST, OCI_INDEX, Manifest, digest_of
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError

@@ -15,6 +15,7 @@ from functions.refresh_base_image.app import RefreshBaseImage
 from local.ssm_agent.documents import Document, SsmError
 from local.ssm_agent.publish import FUNCTIONS, document_name
 from paydown.clients import bases
+from paydown.clients.base_contents import Recipe
 from paydown.clients.docker_hosts.report import END
 from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS
 from paydown.inventory import Inventory
@@ -39,6 +40,7 @@ def lines(path: Path) -> list[str]:
 
 def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
     asked = [value for name, value in vars(bases).items() if name.endswith("_DOCUMENT")]
+    asked += [Recipe.list_document, Recipe.build_document]
     assert sorted(document_name("s", path) for path in PATHS) == sorted(f"s-{name}" for name in asked)
 
 
