@@ -5,6 +5,7 @@ from __future__ import annotations
 ADVICE = {
     "above_ceiling": "Somebody must decide. If it may do this unasked, raise `ceiling` (for all, or by label).",
     "approval_expired": "Nobody decided within `hold_seconds`. The next event about this target begins a new run.",
+    "asked_anew": "Nothing to do: somebody asked for the same again, after the switch that held this one back.",
     "attempts_exhausted": "Mend what the text names; the next event about this target begins a new run.",
     "backing_off": "Nothing to do: it is tried again later, and later still after each failure in a row.",
     "blast_radius": "Too much of the pool is down: look for a common cause. If it may go on, raise `blast_radius`.",
@@ -39,6 +40,7 @@ ADVICE = {
     "stopped": "A switch is on: `paydown resume TOIL`, or `paydown resume` for everything.",
     "storm": "Many events at once have a common cause: look for it. It goes on when it has been calm (`storm`).",
     "suspended": "Faults keep coming back: find the cause, then `paydown resume TOIL`.",
+    "taken_back": "Nothing to do: somebody had what it left half-done taken back (`paydown undo`).",
     "target_busy": "Nothing to do: it goes on when the other run has given the target back.",
     "target_unknown": "Declare the target that the text or the ticket names in the inventory.",
     "too_many_at_once": "Nothing to do: it goes on when another run has ended (`max_concurrent`, `budget.concurrent`).",

@@ -1,7 +1,8 @@
 """`paydown drain`: bring everything to rest before the stack goes, and leave nothing half-done behind.
 
 Its order matters: a switch stops what is being done; rules are disabled, so that nothing new begins; living runs end
-and give their leases back; then the switch is taken away for a while, since it stops taking back as well.
+and give their leases back; then what they left is taken back, which was asked for after the switch, and so is not
+stopped by it.
 """
 
 from __future__ import annotations
@@ -10,21 +11,20 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from time import sleep
 from typing import Any
 
 from cli.exits import CONFLICT, FINE, NotFoundError
+from cli.half_done import half_done
 from cli.lookup import short
 from cli.output import moment
 from cli.queues import send_to_toil, url_of
 from cli.session import Session
-from cli.toils import NotInstalledError, toil_type
 from paydown.events import UndoRequested
 from paydown.ledger import EVERYTHING, ConditionFailed, Lost, Outcome, Reason, Run, Status, run_id
 from paydown.ledger.run import moment as stored_moment
 from paydown.ledger.table import plain
-from paydown.plan import left_behind
 from paydown.toil.worker import wake_command
 
 WHY = "Paydown is being uninstalled"
@@ -34,8 +34,6 @@ UNDO_TRIES = 3
 """Takings back of one run that are looked at."""
 PASSES = 3
 """How often living runs are ended: somebody may take one up at the same moment."""
-QUIET_SECONDS = 60
-"""What is on its way from a rule to a queue, and the queues' own counts, are at most so late."""
 REPORTING = "ReportOutcomeQueue"
 FUNCTION_SECONDS = 60
 """How long a worker works at the most (the template's Timeout)."""
@@ -105,37 +103,19 @@ class Drain:
         self._wait(lambda: not self._messages(), "messages that are on their way")
         ended = self._end_all()
         undone = self._to_take_back(ended)
-        # What a rule sent before it was disabled must not begin anything while the switch is away.
-        if undone and self._wait(self._quiet(), "queues to stay empty"):
-            self._end_all()
+        if undone:
             begun = self._take_back(undone)
-            self.ledger.switches.resume(EVERYTHING, self.who, "to take back what is half-done", self.session.now())
-            try:
-                self._wait(lambda: not self._living(begun), "what is half-done to be taken back")
-            finally:
-                self.ledger.switches.stop(EVERYTHING, self.who, WHY, self.session.now())
+            self._wait(lambda: not self._living(begun), "what is half-done to be taken back")
             self._wait(lambda: not self._at_work(), "work in progress to stop")
             self._end_all()
         return self._look()
-
-    def _quiet(self) -> Callable[[], bool]:
-        """Whether the queues have been empty for a while: their counts are late."""
-        since: datetime | None = None
-
-        def quiet() -> bool:
-            nonlocal since
-            now = self.session.now()
-            since = None if self._messages() else since or now
-            return since is not None and now - since >= timedelta(seconds=QUIET_SECONDS)
-
-        return quiet
 
     def _end_all(self) -> list[Run]:
         """End all living runs, and release what leases are left; the runs."""
         ended = []
         for _ in range(PASSES):
             for run in self._alive():
-                left = self._half_done(run)
+                left = half_done(self.ledger, run)
                 evidence = {**run.evidence, "left": left} if left else dict(run.evidence)
                 reason = Reason("uninstalled", f"{WHY}, by {self.who}")
                 with suppress(Lost):
@@ -204,9 +184,9 @@ class Drain:
     def _look(self) -> Left:
         alive = self._alive()
         ended = self._ended_half_done()
-        half_done = {run.id: found for run in alive if (found := self._half_done(run))}
-        half_done |= {run.id: list(run.evidence["left"]) for run in ended}
-        return Left(alive, half_done, ended, self._leases(), self._messages())
+        unfinished = {run.id: found for run in alive if (found := half_done(self.ledger, run))}
+        unfinished |= {run.id: list(run.evidence["left"]) for run in ended}
+        return Left(alive, unfinished, ended, self._leases(), self._messages())
 
     def _alive(self) -> list[Run]:
         found = (self.ledger.runs.get(row["id"]) for row in self.ledger.runs.alive(limit=10_000))
@@ -226,17 +206,6 @@ class Drain:
     def _living(self, ids: list[str]) -> list[Run]:
         found = (self.ledger.runs.get(id) for id in ids)
         return [run for run in found if run is not None and not run.ended]
-
-    def _half_done(self, run: Run) -> list[str]:
-        """What a living run has done that wants taking back."""
-        if not run.executed or run.event_type == UndoRequested.detail_type():
-            return []
-        try:
-            verbs = {action.verb(): action for action in toil_type(run.toil).does}
-        except NotInstalledError as error:
-            return [f"unknown: {error}"]
-        steps = [step for number in run.executed for step in self.ledger.journal.read(run, number, verbs)]
-        return [str(step.action) for step in left_behind(steps)]
 
     def _ended_half_done(self) -> list[Run]:
         """Ended runs that left something which nobody has taken back, as far as the ledger knows."""

@@ -9,8 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 
 from cli import exits
 from paydown.errors import InvalidInput, PaydownError, PermanentError, RetryableError
-from paydown.ledger import Conflict, NoDocument
-from paydown.ledger.runs import Alive
+from paydown.ledger import Alive, Conflict, Lost, NoDocument
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,8 @@ def explain(error: Exception) -> Failure:
             return Failure(exits.NOT_FOUND, str(error))
         case Conflict() | Alive():
             return Failure(exits.CONFLICT, str(error))
+        case Lost():
+            return Failure(exits.CONFLICT, f"a worker has taken run {error} up meanwhile: look at it again")
         case RetryableError() | PermanentError():
             return Failure(exits.UNREACHABLE, str(error))
         case PaydownError():

@@ -38,9 +38,6 @@ from paydown.plan import (
 )
 from paydown.toil import Toil, handler_for
 
-OURSELVES = "paydown"
-"""Who asks to take back what a run left half-done, if no person does."""
-
 
 class PromoteImage(Action):
     """Bring an image to a repository and let a tag point to it. `object` is REGISTRY/REPOSITORY:TAG@DIGEST.
@@ -283,7 +280,7 @@ class PromoteImages(Toil[Tag]):
 
     def _withdraw(self, action: PromoteImage) -> None:
         # What is taken back because its run came to no end may go that way again.
-        by_person = isinstance(self.event, UndoRequested) and self.event.by != OURSELVES
+        by_person = isinstance(self.event, UndoRequested) and self.event.by_a_person
         withdrawn = action.digest if by_person else None
         self._record(action, digest=action.previous, previous=action.digest, withdrawn=withdrawn, last_seen=self.now())
 

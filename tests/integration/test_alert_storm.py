@@ -133,7 +133,7 @@ def test_a_storm_of_alerts_stays_within_the_policy_and_loses_nothing(emulator: E
 
 def ended_runs(ledger: Ledger, sqs: Any, queue: str, sent: list[Any], workers: list[Service]) -> list[Run]:
     """Nudge what is due each minute of the fast clock, kill a worker now and then, until every event has its run."""
-    until = time.monotonic() + 90 + ALERTS / 4
+    until = time.monotonic() + 90 + ALERTS / 3
     killings = 3
     found: list[Run] = []
     while True:

@@ -28,6 +28,10 @@ Severity = Literal["unknown", "negligible", "low", "medium", "high", "critical"]
 """Of a finding in an image, from the least to the worst."""
 
 
+OURSELVES = "paydown"
+"""Who takes back what a run left when it ended, if nobody asked for it."""
+
+
 class Event(BaseModel):
     """A fact with a `key` (a repeat has the same one) and the time `at` which the sender says that it happened.
 
@@ -153,6 +157,11 @@ class UndoRequested(Event):
     run_id: Name
     by: Name
     why: Annotated[str, StringConstraints(max_length=2_000)] = ""
+
+    @property
+    def by_a_person(self) -> bool:
+        """Whether somebody asked for it; otherwise it began with the end of the run."""
+        return self.by != OURSELVES
 
 
 class RemediationChanged(Event):

@@ -9,6 +9,7 @@ import boto3
 import pytest
 
 from cli import drain, toils
+from cli import half_done as half_done_steps
 from cli.connection import Connection
 from paydown.errors import PermanentError, RetryableError
 from paydown.ledger import Outcome, Status
@@ -44,7 +45,7 @@ class CloudFormation:
 def site(plant, world, clock, house, stacks, monkeypatch):
     """The stack, whose functions work while the command waits."""
     monkeypatch.setattr(toils, "toil_type", lambda name: SwitchOffLamps)
-    monkeypatch.setattr(drain, "toil_type", lambda name: SwitchOffLamps)
+    monkeypatch.setattr(half_done_steps, "toil_type", lambda name: SwitchOffLamps)
     make = Connection._make
     monkeypatch.setattr(
         Connection, "_make", lambda self, name: CloudFormation(stacks) if name == "cloudformation" else make(self, name)
@@ -138,7 +139,7 @@ def test_a_worker_that_acts_is_waited_for(site, world, clock, paydown):
     assert site.ledger.runs.get(run.id).status is Outcome.REJECTED
 
 
-def test_a_message_on_its_way_does_not_begin_anything_when_the_switch_is_taken_back(site, world, clock, paydown):
+def test_a_message_on_its_way_begins_nothing_while_what_is_left_is_taken_back(site, world, clock, paydown):
     half_done(site, world, clock)
     sqs = boto3.client("sqs")
     url = sqs.get_queue_url(QueueName="house-toil-switch_off_lamps")["QueueUrl"]

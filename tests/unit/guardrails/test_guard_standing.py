@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from paydown.guardrails import LINGERING, RECHECK, Facts, Tally, escalates, recurs
+from paydown.guardrails import LINGERING, RECHECK, Ending, Facts, Tally, escalates, recurs
 from tests.unit.guardrails.guards import NOW, TICK, Scene, ago, ended, policy
 
 
@@ -50,7 +50,8 @@ FAILED, UNVERIFIED, VERIFIED = "Failed", "Unverified", "Verified"
         ([FAILED, FAILED, VERIFIED, FAILED], False),
         ([VERIFIED, FAILED, FAILED, FAILED], True),
         ([FAILED, FAILED, FAILED, VERIFIED], False),
-        ([FAILED, "Refused", FAILED, FAILED], False),
+        ([FAILED, "Refused", FAILED, FAILED], True),
+        ([FAILED, "Rejected", FAILED], False),
     ],
 )
 def test_failures_in_a_row_escalate(outcomes, escalated):
@@ -98,6 +99,28 @@ def test_the_failure_that_is_one_too_many_escalates(failures, before, named):
 def test_a_lasting_fault_soon_after_it_was_verified_recurs(at, outcome, ongoing, run):
     said = recurs(Facts({}, on_target=ended((at, outcome)), ongoing=ongoing), policy(), NOW)
     assert (said and said.run) == run
+
+
+@pytest.mark.parametrize(("event", "run"), [("DiskPressure", "1"), ("ImagePushed", None), ("Sweep", None)])
+def test_only_the_fault_that_was_verified_recurs(event, run):
+    endings = (
+        Ending(ago(hours=3), UNVERIFIED, "0", "DiskPressure"),
+        Ending(ago(hours=2), VERIFIED, "1", "DiskPressure"),
+        Ending(ago(hours=1), FAILED, "2", "ImagePushed"),
+    )
+    said = recurs(Facts({}, on_target=Tally("s", ended=endings), ongoing=True, event=event), policy(), NOW)
+    assert (said and said.run) == run
+
+
+def test_a_run_of_a_version_that_did_not_say_by_which_event_counts_for_all():
+    past = Tally("s", ended=(Ending(ago(hours=1), VERIFIED, "0", ""),))
+    assert recurs(Facts({}, on_target=past, ongoing=True, event="DiskPressure"), policy(), NOW) is not None
+
+
+def test_what_waited_for_its_turn_recurs_all_the_same():
+    past = ended((ago(hours=5), VERIFIED))
+    assert recurs(Facts({}, on_target=past, ongoing=True, began=ago(hours=4.5)), policy(), NOW) is not None
+    assert recurs(Facts({}, on_target=past, ongoing=True), policy(), NOW) is None
 
 
 def test_a_target_without_a_past_does_not_recur():

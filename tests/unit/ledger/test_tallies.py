@@ -6,7 +6,7 @@ import pytest
 
 from paydown.errors import RetryableError
 from paydown.events import ImagePushed
-from paydown.guardrails import LINGERING, Ending, Tally, target_scope
+from paydown.guardrails import ENDINGS, LINGERING, Ending, Tally, target_scope
 from paydown.ledger import Alive, Busy, Crowded, Outcome, Status
 
 HOUR = timedelta(hours=1)
@@ -72,14 +72,48 @@ def test_a_run_that_ends_gives_its_places_back_and_its_target_remembers(ledger, 
     for scope in scopes(run):
         assert ledger.runs.tallies.get(scope).working == {}
     target = ledger.runs.tallies.get(target_scope("clean", "room"))
-    assert target.ended == (Ending(at, "Unverified", run.id),)
+    assert target.ended == (Ending(at, "Unverified", run.id, "ImagePushed"),)
     assert ledger.runs.tallies.get("toil/clean").ended == ()
 
 
-def test_a_run_that_never_acted_leaves_no_trace_on_its_target(ledger, clock):
-    run = begun(ledger, clock)
-    ledger.runs.end(run, Outcome.FAILED, clock())
+@pytest.mark.parametrize("outcome", [Outcome.SKIPPED, Outcome.OBSERVED, Outcome.REFUSED, Outcome.REJECTED])
+def test_a_run_that_never_acted_leaves_no_trace_on_its_target(ledger, clock, outcome):
+    ledger.runs.end(begun(ledger, clock), outcome, clock())
     assert ledger.runs.tallies.get(target_scope("clean", "room")) == Tally(target_scope("clean", "room"))
+
+
+def test_a_target_remembers_a_run_that_failed_before_it_could_act_and_only_so_many(ledger, clock):
+    for number in range(ENDINGS + 2):
+        failed = ledger.runs.end(begun(ledger, clock, key=f"push-{number}"), Outcome.FAILED, clock.tick(1))
+    endings = ledger.runs.tallies.get(target_scope("clean", "room")).ended
+    assert len(endings) == ENDINGS
+    assert endings[-1] == Ending(clock(), "Failed", failed.id, "ImagePushed")
+
+
+def test_two_runs_of_a_target_that_fail_at_one_moment_are_both_remembered(ledger, clock, monkeypatch):
+    one = ledger.runs.move(begun(ledger, clock), Status.VERIFYING, clock(), clock(), owns_open=False)
+    ledger.table.transact([ledger.table.delete("OPEN#clean#room", "OPEN")])
+    other = begun(ledger, clock, key="push-2")
+    read = ledger.runs.tallies.get
+
+    def overtaken(scope):
+        found = read(scope)
+        monkeypatch.setattr(ledger.runs.tallies, "get", read)
+        ledger.runs.end(other, Outcome.FAILED, clock())
+        return found
+
+    monkeypatch.setattr(ledger.runs.tallies, "get", overtaken)
+    ledger.runs.end(one, Outcome.FAILED, clock())
+    assert {ending.run for ending in read(target_scope("clean", "room")).ended} == {one.id, other.id}
+
+
+def test_an_ending_of_a_version_that_wrote_no_event_down_is_read(ledger, clock):
+    run = admitted(ledger, begun(ledger, clock), clock)
+    ledger.runs.end(run, Outcome.VERIFIED, clock())
+    row = ledger.table.get("TALLY#target/clean/room", "TALLY")
+    ledger.table.transact([ledger.table.put({**row, "ended": [row["ended"][0][:3]]})])
+    (ending,) = ledger.runs.tallies.get(target_scope("clean", "room")).ended
+    assert (ending.run, ending.event) == (run.id, "")
 
 
 def test_a_place_that_is_long_over_counts_no_more_and_is_given_away(ledger, clock):
@@ -178,7 +212,7 @@ def test_repeats_are_not_counted_but_joining_events_are(ledger, clock):
 
 def test_an_undo_begins_once_and_only_after_the_end(ledger, clock):
     run = begun(ledger, clock)
-    with pytest.raises(Alive, match="paydown stop clean"):
+    with pytest.raises(Alive, match="can be undone when it has ended"):
         ledger.runs.undo(run, "ann", "", clock())
     run = ledger.runs.end(admitted(ledger, run, clock), Outcome.UNVERIFIED, clock())
     undo = ledger.runs.undo(run, "ann", "it is in the way", clock())
@@ -191,6 +225,6 @@ def test_an_undo_begins_once_and_only_after_the_end(ledger, clock):
 
 def test_a_run_may_end_with_the_run_that_undoes_it(ledger, clock):
     run = admitted(ledger, begun(ledger, clock), clock)
-    ledger.runs.end(run, Outcome.FAILED, clock(), undo=True)
+    ledger.runs.end(run, Outcome.FAILED, clock(), undo=("paydown", "why"))
     (undo,) = [ledger.runs.get(row["id"]) for row in ledger.runs.due(clock())]
     assert (undo.event_type, undo.event["by"]) == ("UndoRequested", "paydown")

@@ -76,7 +76,7 @@ def test_the_table_shows_runs_and_stops(ledger: Ledger, clock: Clock) -> None:
     clock.tick(3)
     ended = ledger.runs.end(run, Outcome.VERIFIED, clock(), evidence={"evicted": 4, "left": {"a": 1}})
     assert why(ended) == "evicted 4"
-    shown = drawn(table([ended], [Stop("recover_node", "me", "now", "[red]drill[/red]")], clock()))
+    shown = drawn(table([ended], [Stop("recover_node", "me", "now", "[red]drill[/red]", clock())], clock()))
     assert "stopped: recover_node by me: [red]drill[/red]" in shown  # no markup of strangers
     assert "node/demo/worker-1" in shown
     assert "Verified" in shown

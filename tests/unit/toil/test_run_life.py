@@ -1,5 +1,6 @@
 """The life of a run: what a worker makes of events, of their repeats, and of those that join."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -54,6 +55,10 @@ def test_an_event_for_several_targets_fans_out(plant):
     assert [toil for toil, _ in plant.sent] == ["switch_off_lamps"] * 2
     assert '"target": "host/room-1"' in plant.sent[0][1]
     assert '"target": "host/room-2"' in plant.sent[1][1]
+    for _, command in plant.sent:
+        plant.worker().handle(json.loads(command))
+    events = plant.ledger.runs.tallies.events("switch_off_lamps", plant.clock() - timedelta(hours=1))
+    assert list(events.values()) == [1], "one event, however many targets it has, is no storm"
 
 
 def test_an_event_about_nothing_in_the_inventory_is_on_record(plant):
@@ -136,8 +141,14 @@ def test_a_fault_that_goes_on_after_a_failed_run_is_looked_at_again_when_it_has_
     assert failed.status is Outcome.FAILED
     assert look().id == failed.id
     clock.tick(301)
+    world.plan_raises = [PermanentError("the room is locked")]
+    failed_again = look()
+    assert (failed_again.id, failed_again.status) == (f"{failed.id}-2", Outcome.FAILED)
+    clock.tick(301)
+    assert look().id == failed_again.id, "each failure makes the next attempt wait longer"
+    clock.tick(300)
     again = look()
-    assert again.id == f"{failed.id}-2"
+    assert again.id == f"{failed.id}-3"
     assert again.status is Outcome.VERIFIED
     clock.tick(301)
     world.burning.add("hall")

@@ -10,7 +10,7 @@ import pytest
 from paydown.errors import PermanentError
 from paydown.guardrails import LINGERING
 from paydown.ledger import Outcome, Status
-from paydown.plan import Hazard, Healer, Overridden, Population
+from paydown.plan import Healer, Overridden, Population
 from tests.unit.toil import lamps
 from tests.unit.toil.lamps import pushed
 
@@ -303,103 +303,3 @@ def test_a_native_healer_is_given_its_time(plant, world, clock):
     )
     clock.tick(600)
     assert plant.wake(run).status is Outcome.VERIFIED
-
-
-# -- what is left -----------------------------------------------------------------------------------------------------
-
-
-def half_done(plant, world, **hazards):
-    world.burning = {"desk", "late-1"}
-    world.hazards = {"desk": Hazard.REVERSIBLE}
-
-    def stuck(lamp):
-        if lamp == "late-1":
-            raise PermanentError("stuck")
-
-    world.while_applying = stuck
-    run = plant.look()
-    world.while_applying = None
-    return run
-
-
-def test_a_run_that_fails_says_what_it_left_and_has_it_taken_back(plant, world, clock):
-    run = half_done(plant, world)
-    assert run.status is Outcome.FAILED
-    assert run.evidence["left"] == ["switch_off lamp/desk"]
-    (row,) = plant.ledger.runs.due(clock())
-    undo = plant.wake(plant.ledger.runs.get(row["id"]))
-    assert undo.status is Outcome.VERIFIED
-    assert world.burning == {"desk", "late-1"}
-    assert undo.evidence == {"undone": 1, "left": []}
-
-
-def test_taking_back_neither_heals_nor_harms_in_the_memory_of_the_target(plant, world, clock):
-    failed = half_done(plant, world)
-    (row,) = plant.ledger.runs.due(clock())
-    assert plant.wake(plant.ledger.runs.get(row["id"])).status is Outcome.VERIFIED
-    tally = plant.ledger.runs.tallies.get("target/switch_off_lamps/room-1")
-    assert [ending.run for ending in tally.ended] == [failed.id]
-    assert tally.working == {}
-
-
-def test_what_is_not_safe_to_take_back_stays_and_is_told(plant, world, clock):
-    world.needed = {"desk"}
-    half_done(plant, world)
-    (row,) = plant.ledger.runs.due(clock())
-    undo = plant.wake(plant.ledger.runs.get(row["id"]))
-    assert undo.status is Outcome.UNVERIFIED
-    assert undo.evidence["left"] == ["lamp/desk: somebody sleeps"]
-    assert list(plant.ledger.runs.alive()) == [], "nothing tries to undo an undo"
-
-
-def test_a_stop_stops_taking_back_as_well(plant, world, clock):
-    half_done(plant, world)
-    plant.ledger.switches.stop("*", "ann", "", clock())
-    (row,) = plant.ledger.runs.due(clock())
-    undo = plant.wake(plant.ledger.runs.get(row["id"]))
-    assert (undo.status, plant.codes(undo)) == (Status.DEFERRED, ["stopped"])
-    assert world.burning == {"late-1"}
-
-
-def test_a_person_may_take_back_what_a_run_did_though_the_limits_are_reached(plant, world, clock):
-    policy(plant, clock, {"ceiling": "none", "mode": "enforce", "overrides": []})
-    world.burning, world.hazards = {"desk"}, {"desk": Hazard.REVERSIBLE}
-    policy(plant, clock, {})
-    run = plant.look()
-    assert run.status is Outcome.VERIFIED
-    policy(plant, clock, {"mode": "approve", "max_concurrent": 0})
-    undo = plant.ledger.runs.undo(run, "ann", "wanted", clock())
-    assert plant.wake(undo).status is Outcome.VERIFIED
-    assert world.burning == {"desk"}
-    (month,) = plant.ledger.account("switch_off_lamps")
-    assert (month["runs"], month["undone"]) == (1, 1)
-
-
-def test_no_message_begins_an_undo(plant, world, clock):
-    from paydown.errors import InvalidEvent
-
-    run = half_done(plant, world)
-    detail = {"key": "x", "at": clock().isoformat(), "run_id": run.id, "by": "mallory"}
-    command = {"paydown": 1, "command": "look", "detail_type": "UndoRequested", "detail": detail, "target": run.ref}
-    with pytest.raises(InvalidEvent, match="detail_type"):
-        plant.worker().handle(command)
-
-
-def test_a_worker_that_died_after_writing_a_failure_does_not_let_the_next_go_on(plant, world, clock, monkeypatch):
-    world.burning = {"desk", "late-1"}
-    world.apply_raises = [PermanentError("stuck")]
-
-    class Killed(BaseException):
-        pass
-
-    def dies(*_, **__):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(plant.ledger.runs, "end", dies)
-        with pytest.raises(Killed):
-            plant.look()
-    clock.tick(61)
-    (row,) = plant.ledger.runs.due(clock())
-    assert plant.wake(plant.ledger.runs.get(row["id"])).status is Outcome.FAILED
-    assert world.switched == []

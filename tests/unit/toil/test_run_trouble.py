@@ -6,6 +6,7 @@ import pytest
 
 from paydown.errors import PermanentError, RetryableError
 from paydown.ledger import Lost, Outcome, Status
+from paydown.plan import Hazard
 from tests.unit.toil import lamps
 
 
@@ -160,8 +161,29 @@ def test_redeployed_to_observe_a_run_in_work_stops(plant, world, clock):
     run = plant.look()
     plant.observing = True
     clock.tick(91)
-    assert plant.wake(run).status is Status.DEFERRED
+    run = plant.wake(run)
+    for _ in range(2):
+        assert (run.status, plant.codes(run)) == (Status.DEFERRED, ["observe"])
+        assert plant.wake(run) == run, "it is not due"
+        clock.tick(61)
+        run = plant.wake(run)
     assert world.switched == ["desk"]
+    clock.tick(86_400)
+    run = plant.wake(run)
+    assert (run.status, plant.codes(run)) == (Outcome.REFUSED, ["deferred_too_long", "observe"])
+
+
+def test_a_target_that_is_opted_out_in_the_middle_of_its_run_is_touched_no_more(plant, world, clock):
+    world.hazards = {"desk": Hazard.REVERSIBLE}
+    world.busy_until["hall"] = clock() + timedelta(seconds=90)
+    run = plant.look()
+    rooms = [{**room, "labels": {"paydown.dev/opt-out": "true"}} for room in lamps.ROOMS["hosts"]]
+    plant.ledger.inventory.publish({"hosts": rooms}, "test", clock())
+    clock.tick(91)
+    run = plant.wake(run)
+    assert (run.status, plant.codes(run)) == (Outcome.REFUSED, ["opted_out"])
+    assert run.evidence["left"] == ["switch_off lamp/desk"]
+    assert list(plant.ledger.runs.alive()) == [], "nor is it taken back"
 
 
 @pytest.mark.parametrize(

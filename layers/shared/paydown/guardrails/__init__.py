@@ -41,6 +41,7 @@ from datetime import datetime
 from paydown.guardrails.approval import approval, approved_part, needing_a_person
 from paydown.guardrails.crowding import LONGEST_RECHECK, RECHECK, crowding, patience
 from paydown.guardrails.facts import (
+    ENDINGS,
     EVERYTHING_SCOPE,
     LINGERING,
     Ending,
@@ -51,17 +52,19 @@ from paydown.guardrails.facts import (
     target_scope,
     toil_scope,
 )
-from paydown.guardrails.moment import moment
-from paydown.guardrails.standing import escalates, recurrences, recurs, standing
+from paydown.guardrails.moment import moment, resting
+from paydown.guardrails.standing import OPTED_OUT, escalates, opted_out, recurrences, recurs, standing
 from paydown.guardrails.verdict import Decision, Finding, Verdict
 from paydown.limits import Freeze, TotalBudget
 from paydown.plan import Plan
 from paydown.policy import Mode, ToilPolicy
 
 __all__ = [
+    "ENDINGS",
     "EVERYTHING_SCOPE",
     "LINGERING",
     "LONGEST_RECHECK",
+    "OPTED_OUT",
     "RECHECK",
     "Decision",
     "Ending",
@@ -76,10 +79,12 @@ __all__ = [
     "escalates",
     "evaluate",
     "needing_a_person",
+    "opted_out",
     "patience",
     "pool_scope",
     "recurrences",
     "recurs",
+    "resting",
     "target_scope",
     "toil_scope",
 ]

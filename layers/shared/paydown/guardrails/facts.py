@@ -11,16 +11,23 @@ from paydown.plan import Healer, Population
 Identity = tuple[str, str, str, str]
 
 UNHEALING = ("Failed", "Unverified")
-"""Outcomes of a run that acted and did not heal."""
+"""Outcomes of a run that did not heal, whether it acted or could not even plan."""
+HEALING = "Verified"
+ENDINGS = 50
+"""How many endings a target remembers."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run on a target ended: when, with which outcome, and which run it was."""
+    """How a run on a target ended: when, with which outcome, which run it was, and the type of the event it began with.
+
+    `event` is empty for a run of a version that did not write it down.
+    """
 
     at: datetime
     outcome: str
     run: str
+    event: str = ""
 
 
 LINGERING = timedelta(hours=1)
@@ -55,20 +62,23 @@ class Tally:
         return sorted(one for one in self.spent if one > now - timedelta(seconds=seconds))
 
     def failures(self, now: datetime, seconds: int) -> list[Ending]:
-        """The runs in a row, within the last `seconds`, that acted and did not heal the target; oldest first."""
+        """The runs within the last `seconds`, and since one healed the target, that did not heal it; oldest first."""
         row: list[Ending] = []
         for ending in sorted(self.ended, key=lambda one: one.at):
-            if ending.outcome not in UNHEALING:
+            if ending.outcome == HEALING:
                 row = []
-            elif ending.at > now - timedelta(seconds=seconds):
+            elif ending.outcome in UNHEALING and ending.at > now - timedelta(seconds=seconds):
                 row.append(ending)
         return row
 
-    def last(self, outcome: str | None = None) -> Ending | None:
-        """The latest ending, or the latest with this outcome."""
-        return max(
-            (ending for ending in self.ended if outcome in (None, ending.outcome)), key=lambda one: one.at, default=None
-        )
+    def last(self, event: str | None = None) -> Ending | None:
+        """The latest ending, or the latest of a run that began with an event of this type, as far as is known."""
+        found = (ending for ending in self.ended if event is None or ending.event in (event, ""))
+        return max(found, key=lambda one: one.at, default=None)
+
+    def remembering(self, ending: Ending) -> Tally:
+        """The tally with one more ending; the oldest are forgotten beyond `ENDINGS`."""
+        return replace(self, ended=(*self.ended, ending)[-ENDINGS:])
 
     def entered(
         self, run: str, target: str, now: datetime, until: datetime, *, budget: timedelta, memory: timedelta, pays: bool
@@ -82,7 +92,7 @@ class Tally:
             self,
             working={**working, run: (target, until)},
             spent=(*(one for one in self.spent if one > now - budget), *((now,) if pays else ())),
-            ended=tuple(one for one in self.ended if one.at > now - memory)[-50:],
+            ended=tuple(one for one in self.ended if one.at > now - memory)[-ENDINGS:],
             recurred=tuple(one for one in self.recurred if one > now - memory)[-200:],
         )
 
@@ -117,7 +127,8 @@ class Facts:
     could not be read. `lease` is who else holds the target, and until when. `approved` are the identities of the
     actions that a person approved for this run. `population` is None for a toil type that harms no pool. `events` maps
     the beginnings of spans of `bucket_seconds` to how many events came in them. `resumed_at`: when a person last
-    resumed this toil type. `ongoing`: the event reports a fault that lasts. `undoing`: the run takes back what another
+    resumed this toil type. `ongoing`: the event, of the type `event`, reports a fault that lasts, and the run `began`
+    with it (None: now). `undoing`: the run takes back what another
     left. `paid`: it has been let in before. `waited`: for how long it has been deferred.
     """
 
@@ -137,6 +148,8 @@ class Facts:
     bucket_seconds: int = 60
     resumed_at: datetime | None = None
     ongoing: bool = False
+    event: str = ""
+    began: datetime | None = None
     undoing: bool = False
     paid: bool = False
     waited: timedelta = timedelta(0)

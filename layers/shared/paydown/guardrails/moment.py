@@ -47,16 +47,23 @@ def calm_at(facts: Facts, storm: Storm, now: datetime) -> datetime | None:
     return calm if calm is not None and calm > now else None
 
 
+def resting(policy: ToilPolicy, failures: int) -> float:
+    """For how many seconds a target is left alone after so many runs in a row that did not heal it.
+
+    Without a cool-down, failures still wait: one recorded healer tried 17,776 times.
+    """
+    first = max(policy.cool_down_seconds, RECHECK.total_seconds())
+    doubled = first * 2.0 ** min(failures - 1, 20)
+    return max(policy.cool_down_seconds, min(policy.back_off_seconds, doubled))
+
+
 def _cool_down(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[Finding]:
     last = facts.on_target.last()
     if last is None or last.run == facts.run:
         return
-    rest = policy.cool_down_seconds
+    rest: float = policy.cool_down_seconds
     if last.outcome in UNHEALING:
-        row = len(facts.on_target.failures(now, policy.escalation.window_seconds))
-        # Without a cool-down, failures still wait: one recorded healer tried 17,776 times.
-        first = max(rest, RECHECK.total_seconds())
-        rest = max(rest, min(policy.back_off_seconds, first * 2 ** max(0, row - 1)))
+        rest = resting(policy, max(1, len(facts.on_target.failures(now, policy.escalation.window_seconds))))
     until = last.at + timedelta(seconds=rest)
     if until <= now:
         return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 
 from paydown.guardrails.crowding import RECHECK
-from paydown.guardrails.facts import Ending, Facts, Tally
+from paydown.guardrails.facts import HEALING, Ending, Facts, Tally
 from paydown.guardrails.verdict import Decision, Finding
 from paydown.policy import ToilPolicy
 
@@ -14,13 +14,21 @@ OPT_OUT = "paydown.dev/opt-out"
 """The label of a target which nobody but people may touch, with any value but `false`."""
 
 
+OPTED_OUT = f"the target carries the label {OPT_OUT}"
+
+
+def opted_out(labels: Mapping[str, str]) -> bool:
+    """Whether a target's labels say that nobody but people may touch it."""
+    return labels.get(OPT_OUT, "false") != "false"
+
+
 def standing(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[Finding]:
     """What stands against acting on this target, or with this toil type, at all."""
     yield from _switches(facts, now)
     if not facts.undoing:
         yield from _suspension(facts, policy, now)
-    if facts.labels.get(OPT_OUT, "false") != "false":
-        yield Finding("opted_out", f"the target carries the label {OPT_OUT}", Decision.REFUSE)
+    if opted_out(facts.labels):
+        yield Finding("opted_out", OPTED_OUT, Decision.REFUSE)
     if facts.undoing:
         return
     if facts.on_target.overridden and facts.on_target.overridden[1] > now:
@@ -39,11 +47,14 @@ def escalates(on_target: Tally, policy: ToilPolicy, now: datetime) -> list[Endin
 
 
 def recurs(facts: Facts, policy: ToilPolicy, now: datetime) -> Ending | None:
-    """The verified run after which the same fault came back, if it did so soon."""
-    last = facts.on_target.last()
-    if not facts.ongoing or last is None or last.outcome != "Verified":
+    """The verified run after which the same fault came back, if it did so soon: by the type of event that told of it.
+
+    When it was told counts, not when the run is let in: one that waited for its turn is a recurrence all the same.
+    """
+    last = facts.on_target.last(facts.event)
+    if not facts.ongoing or last is None or last.outcome != HEALING:
         return None
-    return last if last.at > now - timedelta(seconds=policy.recurrence.window_seconds) else None
+    return last if last.at > (facts.began or now) - timedelta(seconds=policy.recurrence.window_seconds) else None
 
 
 def recurrences(of_toil: Tally, policy: ToilPolicy, now: datetime, resumed_at: datetime | None) -> int:

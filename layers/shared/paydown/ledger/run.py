@@ -40,7 +40,9 @@ class Outcome(enum.StrEnum):
     OBSERVED = "Observed"
 
 
-UNHEALED = (Outcome.FAILED, Outcome.UNVERIFIED, Outcome.REFUSED, Outcome.SKIPPED)
+FAILURES = (Outcome.FAILED, Outcome.UNVERIFIED)
+"""Outcomes after which the next attempt waits the longer, the more there were."""
+UNHEALED = (*FAILURES, Outcome.REFUSED, Outcome.SKIPPED)
 """Outcomes after which a fault that goes on is a new reason to act (once it has cooled down)."""
 
 

@@ -14,7 +14,7 @@ look at it: a further event joins that one, and is not lost, since it makes the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -22,10 +22,12 @@ from paydown.errors import PaydownError
 from paydown.events import Event
 from paydown.ledger.run import (
     DUE_SHARDS,
+    FAILURES,
     UNHEALED,
     Outcome,
     Reason,
     Run,
+    Status,
     moment,
     run_id,
     stamp,
@@ -84,13 +86,14 @@ class Runs(Transitions):
         now: datetime,
         deadline: datetime,
         cool_down: timedelta,
-        bucket_seconds: int = 60,
+        bucket_seconds: int | None = 60,
+        back_off: Callable[[int], timedelta] | None = None,
     ) -> Created:
         """Begin the run of an event and a target, recognise its repeat, or let it join the run that has yet to look.
 
-        The caller of a new run is its worker until `deadline`. An ongoing fault that is reported again `cool_down`
-        after a run that did not heal it begins another attempt. Whatever is no repeat is counted, in spans of
-        `bucket_seconds`, so that a storm is noticed.
+        The caller of a new run is its worker until `deadline`. An ongoing fault that is reported again after a run that
+        did not heal it begins another attempt, after `cool_down`, or what `back_off` says of so many failures. Whatever
+        is no repeat is counted, in spans of `bucket_seconds` (None: it was counted before), so that a storm is noticed.
         """
         attempt = 1
         while True:
@@ -100,23 +103,30 @@ class Runs(Transitions):
             writes = [*self._first(fresh, now), self.table.put(opened, "attribute_not_exists(pk)")]
             try:
                 self.table.transact(writes)
-                self.tallies.count_event(toil, now, bucket_seconds)
+                self._count(toil, now, bucket_seconds)
                 return Created(fresh, new=True)
             except ConditionFailed as failed:
                 known = self.get(fresh.id) if 0 in failed.indexes else None
             if known is None:
                 joined = self._join(fresh, now)
                 if joined is not None:
-                    self.tallies.count_event(toil, now, bucket_seconds)
+                    self._count(toil, now, bucket_seconds)
                     return Created(joined, new=False)
                 continue  # the open run closed meanwhile: begin one
             latest = self._latest_attempt(known)
             if attempt < latest:
                 attempt = latest
-            elif event.ongoing and known.status in UNHEALED and (known.updated or now) + cool_down <= now:
+            elif event.ongoing and known.status in UNHEALED:
+                rest = back_off(known.attempt) if back_off and known.status in FAILURES else cool_down
+                if (known.updated or now) + rest > now:
+                    return Created(known, new=False)
                 attempt += 1
             else:
                 return Created(known, new=False)
+
+    def _count(self, toil: str, now: datetime, bucket_seconds: int | None) -> None:
+        if bucket_seconds is not None:
+            self.tallies.count_event(toil, now, bucket_seconds)
 
     def _latest_attempt(self, run: Run) -> int:
         item = self.table.get(f"RUN#{run_id(run.key, run.target, run.toil)}", "ATTEMPTS")
@@ -188,13 +198,21 @@ class Runs(Transitions):
 
     # -- taking back --------------------------------------------------------------------------------------------------
 
-    def undo(self, run: Run, by: str, why: str, now: datetime) -> Run:
-        """Begin the run that takes back what an ended run left half-done; the living one if there is one already.
+    def undo(self, run: Run, by: str, why: str, now: datetime, left: Sequence[str] = ()) -> Run:
+        """Begin the run that takes back what a run left half-done; the living one if there is one already.
 
-        Raises Alive.
+        One that has acted and is put off, or waits for a person, ends with that, as rejected; `left` goes into its
+        evidence.
+        Raises Alive for one that is at work, and Lost if it moved on meanwhile.
         """
+        if run.status in (Status.DEFERRED, Status.HELD) and run.executed:
+            evidence = {**run.evidence, "left": list(left)} if left else dict(run.evidence)
+            said = [Reason("taken_back", f"by {by}: {why}".rstrip(": "))]
+            self.end(run, Outcome.REJECTED, now, said, undo=(by, why), evidence=evidence)
+            return self._undoing(run, by, why, now)
         if not run.ended:
-            raise Alive(f"run {run.id} is {run.status}: it can be undone when it has ended (paydown stop {run.toil})")
+            text = f"run {run.id} is {run.status}: it can be undone when it has ended, or was put off after it began"
+            raise Alive(f"{text} (paydown stop {run.toil} puts it off after its current action)")
         attempt = 1
         while True:
             begun = self._undoing(run, by, why, now, attempt)
@@ -203,7 +221,10 @@ class Runs(Transitions):
             except ConditionFailed:
                 known = self.get(begun.id)
                 if known is not None and not known.ended:
-                    return known
+                    if not any(reason.code == "stopped" for reason in known.reasons):
+                        return known
+                    # It was asked for before the switch that holds it back; this is asked for after it.
+                    self.end(known, Outcome.REJECTED, now, [Reason("asked_anew", f"by {by}")])
                 attempt += 1
             else:
                 return begun

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from paydown.ledger.run import stamp, time_of
 from paydown.ledger.table import Item, Table
 
 EVERYTHING = "*"
@@ -15,12 +16,16 @@ _RESUMED = "RESUMED#"
 
 @dataclass(frozen=True)
 class Stop:
-    """A switch that is on: what is stopped (a toil type, or `*`), by whom, since when, and why."""
+    """A switch that is on: what is stopped (a toil type, or `*`), by whom, since when (to the second), and why.
+
+    `since` is the same time to the millisecond, as far as the version that wrote it knew it.
+    """
 
     scope: str
     by: str
     at: str
     why: str
+    since: datetime
 
 
 class Switches:
@@ -38,7 +43,7 @@ class Switches:
     def from_items(items: Iterable[Item]) -> list[Stop]:
         """The switches that are on, among items that were read together."""
         return [
-            Stop(item["sk"], item["by"], item["at"], item["why"])
+            Stop(item["sk"], item["by"], item["at"], item["why"], _since(item))
             for item in items
             if item["pk"] == _PARTITION and not item["sk"].startswith(_RESUMED)
         ]
@@ -65,7 +70,8 @@ class Switches:
 
     def stop(self, scope: str, by: str, why: str, now: datetime) -> None:
         """Switch a toil type, or everything (`*`), off."""
-        item = {"pk": _PARTITION, "sk": scope, "by": by, "at": now.isoformat(timespec="seconds"), "why": why}
+        at = now.isoformat(timespec="seconds")
+        item = {"pk": _PARTITION, "sk": scope, "by": by, "at": at, "since": stamp(now), "why": why}
         self.table.transact([self.table.put(item)])
 
     def resume(self, scope: str, by: str, why: str, now: datetime) -> None:
@@ -73,3 +79,7 @@ class Switches:
         at = now.isoformat(timespec="seconds")
         resumed = {"pk": _PARTITION, "sk": f"{_RESUMED}{scope}", "by": by, "at": at, "why": why}
         self.table.transact([self.table.delete(_PARTITION, scope), self.table.put(resumed)])
+
+
+def _since(item: Item) -> datetime:
+    return time_of(int(item["since"])) if "since" in item else datetime.fromisoformat(item["at"])

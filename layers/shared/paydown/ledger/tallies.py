@@ -72,7 +72,7 @@ class Tallies:
         `overridden`: what a person took over, and until when the target is left alone for it.
         """
         change = "SET #version = #version + :one, #ended = list_append(if_not_exists(#ended, :none), :ending)"
-        values: dict[str, Any] = {"one": 1, "none": [], "ending": [[stamp(ending.at), ending.outcome, ending.run]]}
+        values: dict[str, Any] = {"one": 1, "none": [], "ending": [_ending(ending)]}
         if overridden is not None:
             change += ", #overridden = :overridden"
             values["overridden"] = [overridden[0], stamp(overridden[1])]
@@ -81,20 +81,6 @@ class Tallies:
             _ROW,
             f"{change}, #expires = :expires REMOVE #working.#{_name(ending.run)}",
             **values,
-            expires=int((now + KEEP).timestamp()),
-        )
-
-    def overridden(self, scope: str, why: str, until: datetime, now: datetime) -> Write:
-        """A write to a target's tally: a person has taken over before the run acted."""
-        return self.table.update(
-            _key(scope),
-            _ROW,
-            "SET #overridden = :overridden, #version = if_not_exists(#version, :zero) + :one, #expires = :expires, "
-            "#working = if_not_exists(#working, :nobody)",
-            overridden=[why, stamp(until)],
-            zero=0,
-            one=1,
-            nobody={},
             expires=int((now + KEEP).timestamp()),
         )
 
@@ -130,12 +116,16 @@ def _item(tally: Tally, now: datetime) -> Item:
         "version": tally.version + 1,
         "working": {_name(run): [target, stamp(until)] for run, (target, until) in tally.working.items()},
         "spent": [stamp(one) for one in tally.spent],
-        "ended": [[stamp(one.at), one.outcome, one.run] for one in tally.ended],
+        "ended": [_ending(one) for one in tally.ended],
         "recurred": [stamp(one) for one in tally.recurred],
         "overridden": [tally.overridden[0], stamp(tally.overridden[1])] if tally.overridden else None,
         # The few tallies that all share are never forgotten.
         "expires": int((now + KEEP).timestamp()) if tally.scope.startswith("target/") else None,
     }
+
+
+def _ending(ending: Ending) -> list[Any]:
+    return [stamp(ending.at), ending.outcome, ending.run, ending.event]
 
 
 def _tally(scope: str, item: Item) -> Tally:
@@ -147,7 +137,7 @@ def _tally(scope: str, item: Item) -> Tally:
             name[1:].replace("_", "-"): (target, time_of(until)) for name, (target, until) in item["working"].items()
         },
         spent=tuple(time_of(one) for one in item.get("spent", ())),
-        ended=tuple(Ending(time_of(at), outcome, run) for at, outcome, run in item.get("ended", ())),
+        ended=tuple(Ending(time_of(at), *rest) for at, *rest in item.get("ended", ())),
         recurred=tuple(time_of(one) for one in item.get("recurred", ())),
         overridden=(overridden[0], time_of(overridden[1])) if overridden else None,
     )

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from paydown.errors import PaydownError
+from paydown.errors import PaydownError, RetryableError
 from paydown.events import UndoRequested
 from paydown.guardrails import Ending, Tally, target_scope
 from paydown.ledger import history
@@ -29,6 +29,8 @@ from paydown.ledger.run import (
 from paydown.ledger.table import ConditionFailed, Item, Table, Write
 from paydown.ledger.tallies import Tallies
 
+RECALLS = 5
+"""How often the end of a run is tried again because another run of its target ended at the same moment."""
 _MINE = "#fence = :fence AND #sequence = :sequence"
 
 
@@ -139,26 +141,31 @@ class Transitions:
         joins: int | None = None,
         booked: dict[str, Any] | None = None,
         overridden: tuple[str, datetime] | None = None,
-        undo: bool = False,
+        undo: tuple[str, str] | None = None,
         **changes: Any,
     ) -> Run:
         """End the run: outcome, lease, places, what the target remembers, and the debt account together.
 
         `joins` (as read before looking) makes sure that no event joined since: raises Joined. `booked` holds numbers
         that are added to the toil type's account of the month. `overridden`: what a person took over, and until when
-        the target is left alone for it. `undo` begins the run that takes back what this one leaves. Raises Lost.
+        the target is left alone for it. `undo` (by whom, why) begins the run that takes back what this one leaves.
+        Raises Lost.
         """
         changes |= {"due": None, "reasons": tuple(reasons), "owns_open": False, "leased_until": None}
         ended = self._next(run, outcome, now, **changes)
         writes = {
             "open": self._closing(run, joins),
             "account": [self._booking(run, now, booked)] if booked else [],
-            "undo": self._first(self._undoing(run, "paydown", "it ended half-done", now), now) if undo else [],
+            "undo": self._first(self._undoing(run, *undo, now), now) if undo else [],
         }
-        if overridden is not None and run.leased_until is None:
-            writes["override"] = [self.tallies.overridden(target_scope(run.toil, run.target), *overridden, now)]
-        self._transition(run, ended, now, writes, overridden)
-        return ended
+        for _ in range(RECALLS):
+            try:
+                self._transition(run, ended, now, writes, overridden)
+            except Crowded:
+                continue  # what the target remembers has changed since it was read
+            else:
+                return ended
+        raise RetryableError(f"run {run.id} cannot end: others keep writing what its target remembers", delay=5)
 
     def _undoing(self, run: Run, by: str, why: str, now: datetime, attempt: int = 1) -> Run:
         event = UndoRequested(key=f"undo:{run.id}", at=now, run_id=run.id, by=by, why=why)
@@ -199,15 +206,19 @@ class Transitions:
         self._transact(run, parts)
 
     def _leaving(self, run: Run, moved: Run, now: datetime, overridden: tuple[str, datetime] | None) -> Writes:
-        if run.leased_until is None:
-            return {}
+        mine = target_scope(run.toil, run.target)
         # Taking back is no attempt to heal: it must neither end a row of failures, nor pass for a healing.
-        acted = bool(run.executed) and run.event_type != UndoRequested.detail_type()
-        remembered = acted and isinstance(moved.status, Outcome)
+        tried = run.event_type != UndoRequested.detail_type() and bool(run.executed or moved.status is Outcome.FAILED)
+        ending = Ending(now, moved.status.value, run.id, run.event_type) if tried and moved.ended else None
+        if run.leased_until is None:
+            if ending is None and overridden is None:
+                return {}
+            tally = self.tallies.get(mine)
+            tally = tally.remembering(ending) if ending else tally
+            return {"remembered": [self.tallies.put(replace(tally, overridden=overridden or tally.overridden), now)]}
         places = []
         for scope in run.scopes:
-            if remembered and scope == target_scope(run.toil, run.target):
-                ending = Ending(now, moved.status.value, run.id)
+            if ending is not None and scope == mine:
                 places.append(self.tallies.ended(scope, ending, overridden, now))
             else:
                 places.append(self.tallies.leave(scope, run.id))

@@ -95,6 +95,9 @@ class Admission(Moves):
         """Let the guards decide on a plan, and do what they say. Raises Crowded if their facts are out of date."""
         mode = self.mode(facts.labels)
         verdict = self._verdict(plan, facts)
+        if mode is Mode.OBSERVE and self.run.executed:
+            # It has acted already: to end it as observed would be untrue, and leave half-done what it began.
+            return self.defer(self.now() + RECHECK, [Reason("observe", "the mode is observe now")])
         if mode is Mode.OBSERVE:
             changes = self._planned(plan, mode)
             return self.end_now(Outcome.OBSERVED, *_reasons(verdict), joins=joins, **changes)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from paydown.errors import PaydownError
+from paydown.events import UndoRequested
 from paydown.guardrails import EVERYTHING_SCOPE, Facts, Identity, pool_scope, target_scope, toil_scope
 from paydown.ledger import EVERYTHING, Ledger, Run, Status, Stop, Verbs
 from paydown.plan import Healer, Population
@@ -41,7 +42,7 @@ class Lookout:
             labels=target.labels,
             run=run.id,
             target=target.uid,
-            stops=_explained(switches.from_items(found.values())),
+            stops=self._explained(switches.from_items(found.values())),
             lease=holder if holder and holder[0] != run.id else None,
             approved=self.approved(run),
             everything=everything,
@@ -54,6 +55,8 @@ class Lookout:
             bucket_seconds=storm.bucket_seconds,
             resumed_at=switches.resumed_in(found.values()),
             ongoing=self.toil.event.ongoing,
+            event=run.event_type,
+            began=run.created,
             undoing=isinstance(self.toil, Undoing),
             paid=run.paid,
             waited=now - run.since if run.status is Status.DEFERRED and run.since else timedelta(0),
@@ -78,12 +81,15 @@ class Lookout:
             stops = self.ledger.switches.stops(self.toil.name)
         except PaydownError as error:
             return [f"the switches cannot be read: {error}"]
-        return _explained(stops)
+        return self._explained(stops)
 
-
-def _explained(stops: list[Stop]) -> list[str]:
-    return [
-        f"{'everything' if stop.scope == EVERYTHING else stop.scope} was stopped by {stop.by} at {stop.at}"
-        + (f": {stop.why}" if stop.why else "")
-        for stop in stops
-    ]
+    def _explained(self, stops: list[Stop]) -> list[str]:
+        """What a person asked to have taken back is stopped only by a switch of afterwards: they knew of the others."""
+        asked = self.toil.event
+        if isinstance(asked, UndoRequested) and asked.by_a_person:
+            stops = [stop for stop in stops if stop.since > asked.at]
+        return [
+            f"{'everything' if stop.scope == EVERYTHING else stop.scope} was stopped by {stop.by} at {stop.at}"
+            + (f": {stop.why}" if stop.why else "")
+            for stop in stops
+        ]

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
+from paydown.events import OURSELVES
 from paydown.guardrails import effective_mode, escalates, target_scope
 from paydown.ledger import Busy, Crowded, Ledger, Outcome, Reason, Run, Status, Version
 from paydown.plan import Step, left_behind
@@ -148,13 +149,16 @@ class Moves:
         self.run = self.ledger.runs.move(self.run, status, self.now(), due, reasons, **changes)
 
     def end(self, outcome: Outcome, *reasons: Reason, overridden: str = "", **changes: Any) -> Run:
-        """The outcome, with what is left half-done; and the run that takes it back, unless a person took over."""
+        """The outcome, with what is left half-done; and the run that takes it back, unless people took over."""
         said = list(reasons)
+        theirs = bool(overridden) or any(reason.code == "opted_out" for reason in reasons)
         if self.run.executed and outcome is not Outcome.VERIFIED and not isinstance(self.toil, Undoing):
             left = self.left()
             if left:
                 changes["evidence"] = {**changes.get("evidence", {}), "left": left}
-            changes["undo"] = bool(left) and outcome in UNFINISHED and not overridden
+            if left and outcome in UNFINISHED and not theirs:
+                changes["undo"] = (OURSELVES, "it ended half-done")
+        if not isinstance(self.toil, Undoing):
             said += self._escalation(outcome)
         if overridden:
             changes["overridden"] = (overridden, self.now() + timedelta(seconds=self.policy.override_seconds))
@@ -167,7 +171,7 @@ class Moves:
         return False
 
     def _escalation(self, outcome: Outcome) -> list[Reason]:
-        if outcome not in (Outcome.FAILED, Outcome.UNVERIFIED) or self.run.leased_until is None:
+        if outcome not in (Outcome.FAILED, Outcome.UNVERIFIED):
             return []
         tally = self.ledger.runs.tallies.get(target_scope(self.run.toil, self.run.target))
         before = escalates(tally, self.policy, self.now())

@@ -21,7 +21,7 @@ from datetime import timedelta
 from typing import Any
 
 from paydown.errors import PermanentError, RetryableError
-from paydown.guardrails import RECHECK, Facts, needing_a_person
+from paydown.guardrails import OPTED_OUT, RECHECK, Facts, needing_a_person, opted_out
 from paydown.ledger import Busy, Crowded, Outcome, Reason, Run, Status
 from paydown.plan import Action, NotYet, Plan, Record, Step, StepState, Unverified, Verified
 from paydown.policy import Mode
@@ -119,6 +119,8 @@ class Work(Admission):
         if failed := [step for step in steps if step.state is StepState.FAILED]:
             # The worker that wrote it died before it could end the run.
             return self._failed(failed)
+        if opted_out(target.labels):
+            return self.end_now(Outcome.REFUSED, Reason("opted_out", OPTED_OUT))
         if self.mode(target.labels) is Mode.OBSERVE:
             return self.defer(self.now() + RECHECK, [Reason("observe", "the mode is observe now")])
         if asking := self._asking_now(target, steps):

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from paydown.errors import InvalidEvent, PaydownError
 from paydown.events import EVENTS, Event, UndoRequested
+from paydown.guardrails import resting
 from paydown.inventory import Inventory, Target
 from paydown.ledger import Ledger, Lost, Outcome, Reason, Run, Version, run_id
 from paydown.policy import Policy, ToilPolicy
@@ -33,8 +34,11 @@ Report = Callable[[str, Exception], None]
 """Tells the log of an unexpected exception: (run id, exception)."""
 
 
-def look_command(event: Event, ref: str) -> str:
-    """The message that makes a toil type look at one target because of an event."""
+def look_command(event: Event, ref: str, *, counted: bool = False) -> str:
+    """The message that makes a toil type look at one target because of an event.
+
+    `counted`: the event has many targets, and was counted once for all of them.
+    """
     detail = event.model_dump(mode="json")
     command = {
         "paydown": COMMAND_VERSION,
@@ -42,6 +46,7 @@ def look_command(event: Event, ref: str) -> str:
         "detail_type": event.detail_type(),
         "detail": detail,
         "target": ref,
+        **({"counted": True} if counted else {}),
     }
     return json.dumps(command)
 
@@ -91,7 +96,7 @@ class Worker:
                 return (
                     [self._book(event, "target_unknown", "the named target is not in the inventory")]
                     if target is None
-                    else [self._look(event, target)]
+                    else [self._look(event, target, counted=message.get("counted") is True)]
                 )
         raise InvalidEvent("message", [("command", "must be `wake` with a `run_id`, or `look`")])
 
@@ -101,11 +106,13 @@ class Worker:
         if not targets:
             return [self._book(event, "no_target", "the event is about nothing in the inventory")]
         if len(targets) > 1 and self.fan_out:
-            self.send(self.toil.name, [look_command(event, target.ref) for target in targets])
+            # A storm is many events: one that is about many targets is none.
+            self.ledger.runs.tallies.count_event(self.toil.name, self.now(), self._policy[1].storm.bucket_seconds)
+            self.send(self.toil.name, [look_command(event, target.ref, counted=True) for target in targets])
             return []
-        return [self._look(event, target) for target in targets]
+        return [self._look(event, target, counted=number > 0) for number, target in enumerate(targets)]
 
-    def _look(self, event: Event, target: Target) -> Run:
+    def _look(self, event: Event, target: Target, *, counted: bool = False) -> Run:
         """Begin the run of an event and a target, unless it is a repeat or joins another, and work on it."""
         policy = self._policy[1]
         created = self.ledger.runs.create(
@@ -116,7 +123,8 @@ class Worker:
             self.now(),
             self.deadline,
             timedelta(seconds=policy.cool_down_seconds),
-            policy.storm.bucket_seconds,
+            None if counted else policy.storm.bucket_seconds,
+            lambda failures: timedelta(seconds=resting(policy, failures)),
         )
         return self._advance(created.run, joins=0) if created.new else created.run
 
