@@ -11,9 +11,10 @@ from unittest.mock import patch
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from paydown.approving import Caller, Command, Refused
 from paydown.errors import PaydownError
 from paydown.events import DiskPressure, Event, ImagePushed
-from paydown.ledger import EVERYTHING, NotHeld, Run, Status
+from paydown.ledger import EVERYTHING, Alive, Lost, NotHeld, Run, Status
 from paydown.toil.work import Work
 from paydown.toil.worker import look_command, wake_command
 from tests.properties.adversary import Hand, Killed, Message, Site, Trap
@@ -23,6 +24,7 @@ from tests.properties.witness import Witness
 
 FRONT = [name for name, pool in POOLS.items() if pool == "front"]
 START = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
+BOB = "arn:aws:iam::123456789012:user/bob"
 RECEIVED = 20
 """How often a message is received before it is a dead letter."""
 
@@ -203,24 +205,48 @@ class Guards(RuleBasedStateMachine):
         self._decide(held[number % len(held)], approved=approved)
 
     def _decide(self, run: Run, *, approved: bool) -> None:
+        """On the plan as it is shown, by the way that the API, the command and tickets take."""
+        decided = self.site.ledger.approvals.latest(run)
+        if decided is not None and decided.plan_number == run.plan_number:
+            return  # the first decision counts
         toil = self.site.toils[run.toil]
         steps = self.site.ledger.journal.read(run, run.plan_number, {verb.verb(): verb for verb in toil.does})
+        command = Command(approved, run.fingerprint)
         try:
-            self.site.ledger.approvals.decide(
-                run, run.fingerprint, approved=approved, by="bob", why="", now=self.site.time
-            )
-        except NotHeld:
+            self.site.ledger.approvals.decide_as(Caller(arn=BOB), run, command, self.site.policy, self.site.time)
+        except (NotHeld, Refused):
             return
         self.witness.decided(run, frozenset(step.action.identity for step in steps), approved=approved)
 
-    @precondition(lambda self: self.witness.outcomes)
-    @rule(number=index)
-    def somebody_undoes(self, number: int) -> None:
-        ended = sorted(self.witness.outcomes)
-        run = self.site.ledger.runs.get(ended[number % len(ended)])
-        if run is not None and run.target in POOLS and run.event_type != "UndoRequested":
-            self.site.ledger.runs.undo(run, "ann", "", self.site.time)
+    @precondition(lambda self: self._undoable())
+    @rule(number=index, then_stops=st.booleans())
+    def somebody_undoes(self, number: int, then_stops: bool) -> None:
+        """What has ended, or was put off after it acted: switches that are on do not stop that, later ones do."""
+        found = self._undoable()
+        try:
+            undo = self.site.ledger.runs.undo(found[number % len(found)], "ann", "", self.site.time)
+        except (Alive, Lost):
+            return
+        self.witness.asked_to_undo(undo)
+        if then_stops:
+            self._tick(1)
+            self.site.ledger.switches.stop(EVERYTHING, "ann", "", self.site.time)
+            self.site.moment += 1
+            self.witness.stops[EVERYTHING] = self.site.moment
+            self._tick(1)
+            for message in [one for one in self.site.queue if undo.id in one.body]:
+                self._start(message, None)
         self._meanwhile()
+
+    def _undoable(self) -> list[Run]:
+        known = (self.witness.rows[id] for id in sorted(self.witness.rows))
+        return [
+            run
+            for run in known
+            if run.target in POOLS
+            and run.event_type != "UndoRequested"
+            and (run.ended or (run.executed and run.status in (Status.DEFERRED, Status.HELD)))
+        ]
 
     @rule()
     def it_is_deployed_to_observe_for_a_while(self) -> None:
@@ -234,7 +260,8 @@ class Guards(RuleBasedStateMachine):
         changes = changes if self.focus is None else self.focus
         total = {name: value for name, value in changes.items() if name in TOTAL}
         toil = {**LENIENT, **LIMITS, **{name: value for name, value in changes.items() if name not in TOTAL}}
-        document = {"toils": {REVIVE: toil, PURGE: toil}, "budget": {**TOTAL, **total}}
+        people = {"people": [{"name": "bob", "iam": [BOB]}], "approvers": ["bob"]}
+        document = {"toils": {REVIVE: toil, PURGE: toil}, "budget": {**TOTAL, **total}, **people}
         self.site.policy = self.site.ledger.policy.publish(document, "test", self.site.time).document
 
     def _resume(self, scope: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+from paydown.events import UndoRequested
 from paydown.guardrails import Tally, Verdict, crowding, needing_a_person
 from paydown.ledger import Runs
 from paydown.ledger.run import Run
@@ -37,6 +38,7 @@ def _without_condition(write: Any) -> Any:
 
 _leasing, _replaced, _put = Runs._leasing, Runs._replaced, Tallies.put
 _entered, _create, _take = Tally.entered, Runs.create, Runs.take
+_explained = Lookout._explained
 
 
 def _blind_to_others(facts: Any, *rest: Any) -> Iterator[Any]:
@@ -87,6 +89,11 @@ def _taken_early(self: Runs, id: str, now: Any, deadline: Any, toil: str | None 
     later = max(now, run.due) if run is not None and run.due is not None else now
     taken = _take(self, id, later, deadline, toil)
     return taken and replace(taken, updated=now)
+
+
+def _explained_unless_asked(self: Lookout, stops: list[Any]) -> list[str]:
+    asked = isinstance(self.toil.event, UndoRequested) and self.toil.event.by_a_person
+    return [] if asked else _explained(self, stops)
 
 
 def _lease_only(self: Runs, run: Run, now: Any, until: Any, *_: Any) -> Any:
@@ -172,6 +179,18 @@ MUTANTS = {
         frozenset({"a stop stops"}),
         patch.object(Lookout, "stops", lambda self: []),
         under={},
+    ),
+    "undoes_in_spite_of_all": Mutant(
+        "what a person wants taken back is stopped by no switch",
+        frozenset({"a stop stops"}),
+        patch.object(Lookout, "_explained", _explained_unless_asked),
+        under={},
+    ),
+    "expiry_ignored": Mutant(
+        "a held plan may be approved after its time",
+        frozenset({"approval"}),
+        _both(patch("paydown.approving.expires", lambda *_: datetime.max.replace(tzinfo=UTC)), _asks_once()),
+        under={"mode": "approve"},
     ),
     "approved_by_name": Mutant(
         "an approval covers verb and object, whatever became of precondition and hazard",

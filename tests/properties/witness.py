@@ -68,6 +68,8 @@ class Witness:
     calls: dict[Hand, Call] = field(default_factory=dict)
     stops: dict[str, int] = field(default_factory=dict)
     """Which switches are on, and since which moment."""
+    undos: dict[str, int] = field(default_factory=dict)
+    """Since which moment a person wants a run to take something back, in spite of the switches that were on."""
     decisions: dict[str, tuple[bool, frozenset[Identity]]] = field(default_factory=dict)
     unknown: set[tuple[str, Identity, str]] = field(default_factory=set)
     """What began in a run and must not begin again before a person says so."""
@@ -215,7 +217,7 @@ class Witness:
         if effective_mode(hand.policy.toil(toil.name), labels, hand.worker.observing) is Mode.OBSERVE:
             self.breaks("observe", f"{what} begins in observe mode")
         for scope, since in self.stops.items():
-            if scope in ("*", toil.name) and since < hand.floor:
+            if scope in ("*", toil.name) and self.undos.get(run, -1) < since < hand.floor:
                 self.breaks("a stop stops", f"{what} begins, though {scope} was stopped before")
         if not undo:
             self._approved(run, action, what)
@@ -227,6 +229,11 @@ class Witness:
         asked = action.hazard is Hazard.DESTRUCTIVE or mode is Mode.APPROVE or action.hazard.rank > ceiling.rank
         if asked and not covered:
             self.breaks("approval", f"{what} begins, and nobody approved it")
+
+    def asked_to_undo(self, run: Run) -> None:
+        """A person has asked for this run, which takes back what another left: from now on each switch stops it."""
+        self.site.moment += 1
+        self.undos[run.id] = self.site.moment
 
     def within(self, toil: Tending, phase: str) -> None:
         """An action takes its time, `before` and `after` its effect."""
@@ -241,8 +248,10 @@ class Witness:
         hand.floor = self.site.moment
 
     def decided(self, run: Run, identities: frozenset[Identity], *, approved: bool) -> None:
-        """A person decided on a plan as it was shown."""
-        self.decisions[run.id] = (approved, identities)
+        """A person decided on a plan as it was shown; too late is as good as never."""
+        assert run.since is not None
+        live = self.site.time < run.since + timedelta(seconds=self.site.policy.toil(run.toil).hold_seconds)
+        self.decisions[run.id] = (approved and live, identities)
         self.unknown = {one for one in self.unknown if one[0] != run.id}
 
     # -- what must be so in the end -----------------------------------------------------------------------------------
