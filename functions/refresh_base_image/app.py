@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from functions.refresh_base_image import strays as looking
@@ -19,12 +20,12 @@ from functions.refresh_base_image.published import CURRENT, LARGEST_CONFIG, Publ
 from functions.refresh_base_image.settings import Base, Settings
 from paydown.clients import aws
 from paydown.clients.base_contents import Candidate, Contents, candidate_name
-from paydown.clients.bases import BuildHost, open_build_host
-from paydown.clients.registry import RegistryApi, open_registry
+from paydown.clients.bases import BuildHost, needs_builder, open_build_host
+from paydown.clients.registry import RegistryApi, credentials_of, open_registry
 from paydown.errors import PermanentError
 from paydown.events import Event, Sweep, utc
 from paydown.inventory import Host, Inventory, Registry, Repository, Ssm
-from paydown.ledger import open_ledger
+from paydown.ledger import Outcome, open_ledger
 from paydown.plan import (
     Action,
     Applied,
@@ -44,11 +45,14 @@ from paydown.toil import Toil, handler_for
 
 __all__ = ["RefreshBaseImage", "Settings", "handler"]
 
+DOCUMENTS = Path(__file__).resolve().parent / "documents"
 LOOK_AGAIN = timedelta(seconds=15)
 SHOWN = 40
 """Packages, files and images that a plan or its evidence names."""
 LISTED = 200
 REMEMBERED = timedelta(days=90)
+TOLD = (Outcome.VERIFIED, Outcome.SKIPPED)
+"""What was told, or said again to be as it was told; what is only observed is told to nobody."""
 
 
 class RefreshBaseImage(Toil[Repository | Registry]):
@@ -77,8 +81,9 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         if target.registry.system == "ecr":
             return Draft(why="a base image is not pushed to ECR: its host would need a login that lasts")
         host = self._host(base)
-        if not isinstance(host.reach, Ssm):
-            return Draft(why=f"{host.ref} is reached by {host.reach.via}: a base image is bootstrapped over ssm only")
+        over_socket = not isinstance(host.reach, Ssm)
+        if over_socket and not base.builder:
+            return Draft(why=needs_builder(host))
         packages = self._builder(base).packages(base.recipe)
         api = self._api(target)
         last = published(api, target.name, CURRENT)
@@ -88,8 +93,11 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         tag = self._free_tag(api.tags(target.name))
         dated, now = f"{_name(target)}:{tag}", last.digest if last else ""
         changes = Changes.between(last.packages if last else {}, packages)
+        note = _note(changes, last)
+        if over_socket:
+            note += f"; in containers of {base.builder}, which get the engine of {host.name} and may mount"
         return Draft.of(
-            [BuildBase(object=_name(target), precondition=f"{key} is not built", key=key, note=_note(changes, last))],
+            [BuildBase(object=_name(target), precondition=f"{key} is not built", key=key, note=note)],
             [CheckBase(object=_name(target), precondition=f"{key} is not compared with {now or 'anything'}", key=key)],
             [PushBase(object=dated, precondition=f"{tag} is free", key=key)],
             [
@@ -244,8 +252,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         if pushed.diff_ids != (candidate.diff_id,) or pushed.config != candidate.image:
             raise PermanentError(f"{action.dated} is not what was built and checked")
         created = utc(json.loads(api.blob(target.name, pushed.config, LARGEST_CONFIG))["created"])
-        mirror = base.sources[0].mirror
-        notes = notes_for(_name(target), action.dated, created, mirror, action.packages, base.digest)
+        notes = notes_for(_name(target), action.dated, created, base.source, action.packages, base.digest)
         made = annotated(pushed, notes)
         for tag in (action.dated, CURRENT):
             api.put_manifest(target.name, tag, made)
@@ -288,8 +295,8 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         now = self.now()
         history = open_ledger().history
         entries = history.begun(now - REMEMBERED, now, toil=self.name, target=target.uid, limit=3, older=False)
-        runs = (run for run in history.runs(entries) if run.id != self.run_id)
-        return next((str(run.before.get("told")) for run in runs if run.before.get("told")), "")
+        ended = (run for run in history.runs(entries) if run.id != self.run_id and run.status in TOLD)
+        return next((str(run.evidence["told"]) for run in ended if run.evidence.get("told")), "")
 
     # -- who and where ------------------------------------------------------------------------------------------------
 
@@ -310,7 +317,23 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         return hosts[0]
 
     def _builder(self, base: Base) -> BuildHost:
-        return open_build_host(self._host(base), mark=f"paydown run {self.run_id}")
+        return open_build_host(
+            self._host(base),
+            documents=DOCUMENTS,
+            builder=base.builder,
+            mark=f"paydown run {self.run_id}",
+            observing=self.observing,
+            credentials=lambda: self._login(base.builder),
+        )
+
+    def _login(self, image: str) -> Mapping[str, str]:
+        """The credentials with which an engine pulls an image; none for a registry that the inventory does not have."""
+        name = image.partition("/")[0]
+        found = next((one for one in self.inventory.registries if one.name == name and one.system != "ecr"), None)
+        if found is None:
+            return {}
+        login = credentials_of(found, aws.secret)
+        return {"username": login["username"], "password": login["password"]} if login else {}
 
     def _api(self, target: Repository) -> RegistryApi:
         return self._open(target.registry)

@@ -1,7 +1,8 @@
 """What is unexpected in a new base image: its packages and files against the last base, decided from facts alone.
 
-A file may change with the version of a package that owns it. What no package owns may change only if it is known to be
-written anew by the package managers, or named in the settings. What runs with another's rights must be named there.
+A file may change with the version of a package that owns it, or if the settings name it. What no package owns may
+change as well if it is known to be written anew by the package managers. What runs with another's rights must be named
+there.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from functions.refresh_base_image.settings import Base
 from paydown.clients.base_contents import Contents, Entry
 
 WRITTEN_ANEW = (
-    "/etc/ld.so.cache",
     "/var/cache/debconf/*",
-    "/var/cache/ldconfig/*",
+    "/var/cache/dnf/*",
+    "/var/cache/libdnf5/*",
     "/var/lib/apt/*",
+    "/var/lib/dnf/*",
     "/var/lib/dpkg/*",
 )
-"""Patterns of files that the package managers keep their books in."""
+"""Patterns of files of no package that the package managers keep their books in."""
+
+GHOSTS = (
+    "/etc/ld.so.cache",
+    "/usr/lib/sysimage/rpm/*",
+    "/var/cache/ldconfig/*",
+    "/var/lib/rpm/*",
+)
+"""Patterns of the same that the packages of rpm and the C library call theirs without bringing them."""
 
 
 @dataclass(frozen=True)
@@ -72,22 +82,26 @@ def _strange(new: Contents, base: Base) -> Iterator[tuple[str, Entry]]:
 def _rights(entry: Entry) -> str:
     if entry.kind not in ("f", "d", "l"):
         return f"a file of the kind {entry.kind}"
-    return "a setuid file" if entry.mode & 0o4000 else "a setgid file"
+    if entry.mode & 0o6000:
+        return "a setuid file" if entry.mode & 0o4000 else "a setgid file"
+    return "a file with capabilities"
 
 
 def _files(new: Contents, last: Contents, changed: frozenset[str], base: Base) -> Iterator[tuple[str, str]]:
     for path in differing(new, last):
         owners = new.owners.get(path, frozenset()) | last.owners.get(path, frozenset())
-        if owners & changed or (not owners and _ours(path, base)):
+        if owners & changed or _matches(path, GHOSTS) or path in base.files:
+            continue
+        if not owners and _matches(path, WRITTEN_ANEW):
             continue
         what = "changed" if path in new.files and path in last.files else "new" if path in new.files else "lost"
         owner = f" of {', '.join(sorted(owners))}, whose version is the same," if owners else " of no package"
         yield path, f"a {what} file{owner}"
 
 
-def _ours(path: str, base: Base) -> bool:
-    return path in base.files or any(fnmatchcase(path, pattern) for pattern in WRITTEN_ANEW)
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
 def _named(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name.partition("/")[0], pattern) for pattern in patterns)
+    return _matches(name.partition("/")[0], patterns)

@@ -129,6 +129,14 @@ def test_a_function_ships_its_own_folder_only(unpacked: dict[str, Path], name: s
     assert top == ours or (PROJECT / "functions" / folder / "requirements.txt").exists()
 
 
+def test_a_base_is_built_by_the_documents_that_the_function_brings(unpacked: dict[str, Path]) -> None:
+    """Over a socket no SSM has them."""
+    folder = "functions/refresh_base_image/documents"
+    ours = {path.name: path.read_bytes() for path in (PROJECT / folder).glob("*.json")}
+    assert {path.name: path.read_bytes() for path in (unpacked["RefreshBaseImage"] / folder).iterdir()} == ours
+    assert "build_base_image.json" in ours
+
+
 def test_the_layers_bring_everything_that_the_code_imports(unpacked: dict[str, Path]) -> None:
     """Also what is imported inside functions, when an event needs it."""
     provided = {entry.name.split(".")[0] for layer in LAYERS for entry in (unpacked[layer] / "python").iterdir()} | set(

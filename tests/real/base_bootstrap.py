@@ -20,7 +20,7 @@ from functions.refresh_base_image.published import Published, published
 from local.registry import Registry
 from local.ssm_agent.publish import publish_documents
 from paydown.clients import aws
-from paydown.clients.bases import BuildHost
+from paydown.clients.bases import BuildHost, OverSsm
 from paydown.clients.registry import RegistryApi
 from paydown.inventory import Inventory
 from paydown.ledger import Ledger, Run
@@ -37,7 +37,7 @@ def now() -> datetime:
 
 
 def builder() -> BuildHost:
-    return BuildHost("build-1", INSTANCE)
+    return BuildHost("build-1", OverSsm("build-1", INSTANCE))
 
 
 def machine_source() -> tuple[dict[str, Any], str]:
@@ -80,6 +80,7 @@ class BuildSite:
     first: Run | None = None
     seconds: float = 0.0
     sweeps: int = 0
+    repository: str = REPOSITORY
 
     @property
     def api(self) -> RegistryApi:
@@ -87,10 +88,10 @@ class BuildSite:
 
     @property
     def name(self) -> str:
-        return f"{self.registry.host}/{REPOSITORY}"
+        return f"{self.registry.host}/{self.repository}"
 
     def current(self) -> Published:
-        found = published(self.api, REPOSITORY, "current")
+        found = published(self.api, self.repository, "current")
         assert found is not None
         return found
 
@@ -112,7 +113,7 @@ class BuildSite:
             "uid": "registry",
             "name": self.registry.host,
             "url": self.registry.url,
-            "bases": [REPOSITORY],
+            "bases": [self.repository],
         }
         document = {"hosts": [host], "registries": [registry]}
         Inventory.parse(document)
@@ -145,11 +146,10 @@ class BuildSite:
 
 
 @contextmanager
-def build_site(
-    engine: Engine, agent: SsmStandIn, s3: str, bucket: str, ledger: Ledger, folder: Path
-) -> Iterator[BuildSite]:
-    """A site whose state lies below `folder`; the environment is that of the function."""
-    source, keyring = machine_source()
+def reached(
+    agent: SsmStandIn, s3: str, bucket: str, ledger: Ledger, folder: Path
+) -> Iterator[tuple[pytest.MonkeyPatch, Registry]]:
+    """A registry and a host behind the agent whose state lies below `folder`; the environment is the function's."""
     instances = agent.folder / "instances.json"
     before = instances.read_text()
     known = json.loads(before)
@@ -165,17 +165,29 @@ def build_site(
             patch.setenv(name, value)
         patch.setattr(app, "LOOK_AGAIN", timedelta(seconds=1))
         patch.setattr(app, "open_ledger", lambda: ledger)
+        aws.forget()
+        publish_documents(aws.client("ssm"), STACK)
+        try:
+            yield patch, registry
+        finally:
+            instances.write_text(before)
+            aws.forget()
+
+
+@contextmanager
+def build_site(
+    engine: Engine, agent: SsmStandIn, s3: str, bucket: str, ledger: Ledger, folder: Path
+) -> Iterator[BuildSite]:
+    """A site whose state lies below `folder`; the environment is that of the function."""
+    source, keyring = machine_source()
+    with reached(agent, s3, bucket, ledger, folder) as (patch, registry):
         asked = BuildHost.packages
         # The mirror is asked once for all tests: its lists are long.
         remembered = functools.cache(lambda recipe: asked(builder(), recipe))
         patch.setattr(BuildHost, "packages", lambda _, recipe: remembered(recipe))
-        aws.forget()
-        publish_documents(aws.client("ssm"), STACK)
         site = BuildSite(engine, registry, ledger, source, keyring)
         site.inventory()
         try:
             yield site
         finally:
-            instances.write_text(before)
-            aws.forget()
             engine.clear()

@@ -161,11 +161,11 @@ def test_deployed_to_observe_it_only_looks(settled: BuildSite) -> None:
     assert settled.current().digest == before
 
 
-def test_a_host_that_is_not_behind_ssm_is_left_alone(settled: BuildSite) -> None:
+def test_a_host_behind_a_socket_without_a_builder_is_left_alone(settled: BuildSite) -> None:
     settled.inventory(reach={"via": "unix", "path": str(settled.engine.socket)})
     run, _ = settled.sweep()
     assert run.status.value == "Skipped"
-    assert "host/build-1 is reached by unix: a base image is bootstrapped over ssm only" in run.reasons[0].text
+    assert "host/build-1 is reached by unix: the settings must name a `builder` image" in run.reasons[0].text
 
 
 def test_packages_that_no_key_signed_are_not_taken(site: BuildSite, tmp_path: Path) -> None:

@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from paydown.clients.base_contents import Candidate, Recipe
-from paydown.clients.bases import BuildHost, open_build_host
+from paydown.clients.bases import BuildHost, OverSsm, Parameters, open_build_host
+from paydown.clients.docker_hosts.builder import BuilderContainer, Needs
 from paydown.errors import PermanentError, RetryableError
-from paydown.inventory import Host, Ssm, Unix
+from paydown.inventory import Host, Reach, Ssm, Unix
 
+INSTANCE = "i-0123456789abcdef0"
 KEY = "0" * 32
 RECIPE = Recipe("bookworm", ("deb https://mirror.example/debian bookworm main",), "apt", ("bash", "dash"), "/k.gpg")
 
 
-class Pretended(BuildHost):
-    """A host whose documents say what a test wants."""
+class Pretended:
+    """A runner whose documents say what a test wants."""
 
     def __init__(self, output: str = "") -> None:
-        super().__init__("build-1", "i-0123456789abcdef0")
         self.output = output
-        self.asked: list[tuple[str, dict[str, list[str]]]] = []
+        self.asked: list[tuple[str, Parameters, Needs]] = []
 
-    def _run(self, document: str, parameters: dict[str, list[str]]) -> str:
-        self.asked.append((document, parameters))
+    def run(self, document: str, parameters: Parameters, needs: Needs = Needs.LOOK) -> str:
+        self.asked.append((document, parameters, needs))
         return f"{self.output}\npaydown-end\n"
 
-    def _send(self, document: str, parameters: dict[str, list[str]], bucket: str) -> str:
-        self.asked.append((document, parameters))
-        return "c-1"
+    def start(self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE) -> None:
+        self.asked.append((document, parameters, needs))
+
+
+def host(runner: Pretended) -> BuildHost:
+    return BuildHost("build-1", runner)
 
 
 @pytest.mark.parametrize(
@@ -46,40 +51,53 @@ class Pretended(BuildHost):
     ],
 )
 def test_how_far_a_candidate_is(output: str, candidate: Candidate) -> None:
-    assert Pretended(output).read(KEY) == candidate
+    assert host(Pretended(output)).read(KEY) == candidate
 
 
 def test_packages_are_told_with_their_architecture() -> None:
-    host = Pretended("package bash 5.2.15-2+b13 amd64\npackage base-files 12.4+deb12u15 all")
-    assert host.packages(RECIPE) == {"bash/amd64": "5.2.15-2+b13", "base-files/all": "12.4+deb12u15"}
-    [(document, parameters)] = host.asked
-    assert document == "ListBasePackages"
+    runner = Pretended("package bash 5.2.15-2+b13 amd64\npackage base-files 12.4+deb12u15 all")
+    assert host(runner).packages(RECIPE) == {"bash/amd64": "5.2.15-2+b13", "base-files/all": "12.4+deb12u15"}
+    [(document, parameters, needs)] = runner.asked
+    assert (document, needs) == ("ListBasePackages", Needs.LOOK)
     assert parameters["Include"] == ["bash,dash"]
 
 
 def test_no_package_at_all_is_no_answer() -> None:
     with pytest.raises(PermanentError, match="names no package"):
-        Pretended().packages(RECIPE)
+        host(Pretended()).packages(RECIPE)
 
 
 def test_a_listing_that_makes_no_sense_is_a_permanent_fault() -> None:
     with pytest.raises(PermanentError, match="build-1: the list of files of paydown-base:0"):
-        Pretended("entry f 644 0:0 a\t").contents(f"paydown-base:{KEY}")
+        host(Pretended("entry f 644 0:0 a\t")).contents(f"paydown-base:{KEY}")
     with pytest.raises(PermanentError, match="makes no sense"):
-        Pretended("hash 00  ./a").contents(f"paydown-base:{KEY}")
+        host(Pretended("hash 00  ./a")).contents(f"paydown-base:{KEY}")
 
 
 def test_what_takes_long_is_sent_and_not_waited_for() -> None:
-    host = Pretended()
-    host.build(KEY, "1f0c", RECIPE)
-    host.push(KEY, "1f0c", "images.example/base:20260701")
-    assert [document for document, _ in host.asked] == ["BuildBaseImage", "PushBaseImage"]
-    assert host.asked[1][1] == {"Key": [KEY], "Run": ["1f0c"], "Name": ["images.example/base:20260701"]}
+    runner = Pretended()
+    host(runner).build(KEY, "1f0c", RECIPE)
+    host(runner).push(KEY, "1f0c", "images.example/base:20260701")
+    assert [document for document, _, _ in runner.asked] == ["BuildBaseImage", "PushBaseImage"]
+    assert runner.asked[1][1] == {"Key": [KEY], "Run": ["1f0c"], "Name": ["images.example/base:20260701"]}
+
+
+def test_only_a_bootstrap_may_mount_and_only_what_acts_gets_the_engine() -> None:
+    runner = Pretended()
+    made = host(runner)
+    made.build(KEY, "1f0c", RECIPE)
+    made.unpack(f"paydown-base:{KEY}", "1f0c")
+    made.push(KEY, "1f0c", "images.example/base:20260701")
+    made.forget(KEY)
+    made.read(KEY)
+    made.contents(f"paydown-base:{KEY}")
+    needs = [Needs.ROOT, Needs.ENGINE, Needs.ENGINE, Needs.ENGINE, Needs.LOOK, Needs.LOOK]
+    assert [asked for _, _, asked in runner.asked] == needs
 
 
 def test_a_candidate_in_use_is_not_forgotten() -> None:
-    assert Pretended().forget(KEY)
-    assert not Pretended("running").forget(KEY)
+    assert host(Pretended()).forget(KEY)
+    assert not host(Pretended("running")).forget(KEY)
 
 
 @pytest.mark.parametrize(
@@ -92,11 +110,29 @@ def test_some_failures_are_worth_another_try(code: int, kind: type[Exception]) -
         "StatusDetails": "Failed",
         "CommandId": "c-1",
     }
-    assert isinstance(Pretended()._failure(invocation), kind)
+    assert isinstance(OverSsm("build-1", INSTANCE)._failure(invocation), kind)
 
 
-def test_only_a_host_behind_ssm_is_opened() -> None:
-    reach = Ssm(via="ssm", instance_id="i-0123456789abcdef0")
-    assert isinstance(open_build_host(Host(uid="h", name="h", reach=reach)), BuildHost)
-    with pytest.raises(PermanentError, match="host/h is reached by unix: a base image is bootstrapped over ssm only"):
-        open_build_host(Host(uid="h", name="h", reach=Unix(via="unix", path="/s")))
+def test_a_document_goes_to_the_agent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    monkeypatch.setattr(OverSsm, "_run", lambda self, document, parameters: f"{document} {parameters}")
+    monkeypatch.setattr(OverSsm, "_send", lambda self, *rest: sent.append(rest))
+    runner = OverSsm("build-1", INSTANCE)
+    assert runner.run("ReadBaseImage", {"Key": [KEY]}, Needs.LOOK) == f"ReadBaseImage {{'Key': ['{KEY}']}}"
+    runner.start("PushBaseImage", {"Key": [KEY]}, Needs.ENGINE)
+    assert sent == [("PushBaseImage", {"Key": [KEY]}, "")]
+
+
+def opened(reach: Reach, **options: Any) -> Any:
+    found = open_build_host(Host(uid="h", name="h", reach=reach), documents=Path("/d"), **options)
+    return found._runner
+
+
+def test_each_way_has_its_runner() -> None:
+    assert isinstance(opened(Ssm(via="ssm", instance_id=INSTANCE), builder="b:1"), OverSsm)
+    assert isinstance(opened(Unix(via="unix", path="/s"), builder="b:1"), BuilderContainer)
+
+
+def test_over_a_socket_a_builder_must_be_named() -> None:
+    with pytest.raises(PermanentError, match="host/h is reached by unix: the settings must name a `builder` image"):
+        opened(Unix(via="unix", path="/s"))

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from paydown.clients.docker_hosts.reading import one_line
 
 
+class BaseRecipe(Protocol):
+    """What a base image is made of, whatever its family."""
+
+    @property
+    def list_document(self) -> str:
+        """The document that tells which packages it would have now."""
+
+    @property
+    def build_document(self) -> str:
+        """The document that builds it."""
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        """As both documents take it."""
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """What a bootstrap is made of. `sources` are lines `deb MIRROR SUITE COMPONENT…`; `keyring` is a host's file."""
+    """What a bootstrap of Debian or Ubuntu is made of.
+
+    `sources` are lines `deb MIRROR SUITE COMPONENT…`; `keyring` is a host's file.
+    """
 
     suite: str
     sources: tuple[str, ...]
@@ -34,6 +54,33 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class DnfRecipe:
+    """What a system of the RHEL family is made of.
+
+    `release` is what dnf calls releasever. `repositories` are lines `ID URL` or, where the lists are signed, too,
+    `ID URL repo_gpgcheck`. `keys` are a host's files.
+    """
+
+    release: str
+    repositories: tuple[str, ...]
+    keys: tuple[str, ...]
+    include: tuple[str, ...]
+
+    list_document = "ListRpmPackages"
+    build_document = "BuildRpmBase"
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        """As the documents take it."""
+        return {
+            "Release": [self.release],
+            "Repositories": list(self.repositories),
+            "Keys": list(self.keys),
+            "Include": [",".join(self.include)],
+        }
+
+
+@dataclass(frozen=True)
 class Candidate:
     """How far a candidate is. `failed` is (run, why) of the last attempt; the rest is set when it is built."""
 
@@ -47,18 +94,19 @@ class Candidate:
 class Entry:
     """A file: its kind (as `find` tells it: f, d, l, …), mode in octal, owner as `uid:gid`, and content.
 
-    `content` is the SHA-256 of a regular file, and where a link leads.
+    `content` is the SHA-256 of a regular file, and where a link leads. `capable`: it has capabilities of the kernel.
     """
 
     kind: str
     mode: int
     owner: str
     content: str = ""
+    capable: bool = False
 
     @property
     def privileged(self) -> bool:
-        """Whether it is a file that runs as its owner or group, whoever starts it."""
-        return self.kind == "f" and bool(self.mode & 0o6000)
+        """Whether it is a file that runs as its owner or group, or with capabilities, whoever starts it."""
+        return self.kind == "f" and (self.capable or bool(self.mode & 0o6000))
 
 
 @dataclass(frozen=True)
@@ -99,6 +147,7 @@ def read_contents(output: str) -> Contents:
     """
     files: dict[str, Entry] = {}
     hashes: dict[str, str] = {}
+    capable: list[str] = []
     owned: list[tuple[str, str]] = []
     for line in output.splitlines():
         word, _, rest = line.partition(" ")
@@ -110,23 +159,40 @@ def read_contents(output: str) -> Contents:
             case "hash":
                 digest, _, path = rest.partition("  ")
                 hashes[path.removeprefix(".")] = digest
+            case "capable":
+                capable.append(rest.removeprefix("."))
             case "owner":
                 package, _, path = rest.partition(".list:")
                 owned.append((package, path))
     for path, digest in hashes.items():
-        found = files.get(path)
-        if found is None:
-            raise ValueError(f"{path} has a hash and is no file")
-        files[path] = Entry(found.kind, found.mode, found.owner, digest)
+        files[path] = replace(_known(files, path, "a hash"), content=digest)
+    for path in capable:
+        files[path] = replace(_known(files, path, "capabilities"), capable=True)
     if missing := [path for path, entry in files.items() if entry.kind == "f" and not entry.content]:
         raise ValueError(f"{missing[0]} has no hash")
+    return Contents(dict(read_packages(output)), files, _owners(owned, files))
+
+
+def _owners(owned: Iterable[tuple[str, str]], files: Mapping[str, Entry]) -> dict[str, frozenset[str]]:
+    """The packages of each path, where it really is: `/sbin` may lead to `/usr/sbin`, and that to `/usr/bin`."""
     moved = {path: f"/{entry.content}" for path, entry in files.items() if _merged(path, entry)}
+    programs = files.get("/usr/sbin")
+    if programs and (programs.kind, programs.content) == ("l", "bin"):
+        moved["/usr/sbin"] = "/usr/bin"
     owners: dict[str, frozenset[str]] = {}
     for package, path in owned:
-        top = "/" + path.split("/", 2)[1] if path.count("/") > 1 else ""
-        place = moved[top] + path[len(top) :] if top in moved else path
+        place = path
+        for old, new in sorted(moved.items()):
+            if place.startswith(f"{old}/"):
+                place = new + place[len(old) :]
         owners[place] = owners.get(place, frozenset()) | {package.partition(":")[0]}
-    return Contents(dict(read_packages(output)), files, owners)
+    return owners
+
+
+def _known(files: Mapping[str, Entry], path: str, what: str) -> Entry:
+    if path not in files:
+        raise ValueError(f"{path} has {what} and is no file")
+    return files[path]
 
 
 def _merged(path: str, entry: Entry) -> bool:

@@ -1,7 +1,7 @@
 """Base images on a build host: which packages one would have, bootstrapping, looking into and pushing one.
 
-Only a host behind SSM can do it, with the documents of `functions/refresh_base_image/documents`: a Docker engine that
-is reached over a socket runs containers, and a bootstrap needs rights that no container of ours gets.
+The documents of `functions/refresh_base_image/documents` do it: by the agent of SSM, or over a Docker socket in
+containers of an image that has what a bootstrap takes.
 
 A candidate is known by a key (32 hex digits) that its recipe and its packages make: whoever asks for the same again
 finds what is there.
@@ -9,9 +9,14 @@ finds what is there.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from paydown.clients.base_contents import Candidate, Contents, Recipe, read_contents, read_packages, read_progress
+from paydown.clients.base_contents import BaseRecipe, Candidate, Contents, read_contents, read_packages, read_progress
+from paydown.clients.docker import open_builder
+from paydown.clients.docker_hosts.builder import UNFIT, Needs
+from paydown.clients.docker_hosts.builds import Credentials
 from paydown.clients.docker_hosts.reading import one_line
 from paydown.clients.docker_hosts.ssm import SsmHost
 from paydown.errors import PermanentError
@@ -26,38 +31,69 @@ CONTENTS_DOCUMENT = "ReadBaseContents"
 PUSH_DOCUMENT = "PushBaseImage"
 FORGET_DOCUMENT = "ForgetBaseImage"
 
-_UNFIT = 12
-"""The exit code of a document that trying again does not help."""
+Parameters = dict[str, list[str]]
 
 
-class BuildHost(SsmHost):
+class Runner(Protocol):
+    """What runs documents on a host, whichever way it is reached. All raise RetryableError and PermanentError."""
+
+    def run(self, document: str, parameters: Parameters, needs: Needs = Needs.LOOK) -> str:
+        """The whole output of a document."""
+
+    def start(self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE) -> None:
+        """Begin with one that takes long. Returns while it goes on."""
+
+
+class OverSsm(SsmHost):
+    """The agent of SSM: it runs as root, so a document has what it needs."""
+
+    def run(self, document: str, parameters: Parameters, needs: Needs = Needs.LOOK) -> str:  # noqa: ARG002 -- it has all
+        """The whole output of a document."""
+        return self._run(document, parameters)
+
+    def start(self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE) -> None:  # noqa: ARG002 -- it has all
+        """Begin with one that takes long. Returns while it goes on."""
+        self._send(document, parameters, "")
+
+    def _failure(self, invocation: GetCommandInvocationResultTypeDef) -> Exception:
+        if invocation["ResponseCode"] == UNFIT:
+            return PermanentError(f"{self._name}: {one_line(invocation['StandardErrorContent'])}")
+        return super()._failure(invocation)
+
+
+class BuildHost:
     """A host that builds base images."""
 
-    def packages(self, recipe: Recipe) -> dict[str, str]:
+    def __init__(self, name: str, runner: Runner) -> None:
+        self._name = name
+        self._runner = runner
+
+    def packages(self, recipe: BaseRecipe) -> dict[str, str]:
         """The versions of the packages that the recipe gives now, by `name/architecture`."""
-        found = dict(read_packages(self._run(recipe.list_document, recipe.parameters)))
+        found = dict(read_packages(self._runner.run(recipe.list_document, recipe.parameters)))
         if not found:
-            raise PermanentError(f"{self._name}: mmdebstrap names no package")
+            raise PermanentError(f"{self._name}: {recipe.list_document} names no package")
         return found
 
-    def build(self, key: str, run_id: str, recipe: Recipe) -> None:
+    def build(self, key: str, run_id: str, recipe: BaseRecipe) -> None:
         """Begin with a candidate, unless it is there or in the making. Returns at once."""
-        self._send(recipe.build_document, {"Key": [key], "Run": [run_id], **recipe.parameters}, "")
+        parameters = {"Key": [key], "Run": [run_id], **recipe.parameters}
+        self._runner.start(recipe.build_document, parameters, Needs.ROOT)
 
     def read(self, key: str) -> Candidate:
         """How far it is."""
-        return read_progress(self._run(READ_DOCUMENT, {"Key": [key]}))
+        return read_progress(self._runner.run(READ_DOCUMENT, {"Key": [key]}))
 
     def unpack(self, image: str, run_id: str) -> None:
         """Begin to list what is in an image, unless that is done or going on. Returns at once.
 
         It is a candidate (`paydown-base:KEY`), or an image of a registry (`registry/repository@digest`).
         """
-        self._send(UNPACK_DOCUMENT, {"Image": [image], "Run": [run_id]}, "")
+        self._runner.start(UNPACK_DOCUMENT, {"Image": [image], "Run": [run_id]})
 
     def contents(self, image: str) -> Contents | Candidate:
         """What is in an image; how far that is, if it is not listed yet."""
-        output = self._run(CONTENTS_DOCUMENT, {"Image": [image]})
+        output = self._runner.run(CONTENTS_DOCUMENT, {"Image": [image]})
         try:
             read = read_contents(output)
         except ValueError as error:
@@ -66,20 +102,36 @@ class BuildHost(SsmHost):
 
     def push(self, key: str, run_id: str, name: str) -> None:
         """Begin to push a candidate under a name, unless that is going on. Returns at once."""
-        self._send(PUSH_DOCUMENT, {"Key": [key], "Run": [run_id], "Name": [name]}, "")
+        self._runner.start(PUSH_DOCUMENT, {"Key": [key], "Run": [run_id], "Name": [name]})
 
     def forget(self, key: str) -> bool:
         """Remove a candidate; False while something is being done with it."""
-        return "running" not in self._run(FORGET_DOCUMENT, {"Key": [key]}).splitlines()
-
-    def _failure(self, invocation: GetCommandInvocationResultTypeDef) -> Exception:
-        if invocation["ResponseCode"] == _UNFIT:
-            return PermanentError(f"{self._name}: {one_line(invocation['StandardErrorContent'])}")
-        return super()._failure(invocation)
+        output = self._runner.run(FORGET_DOCUMENT, {"Key": [key]}, Needs.ENGINE)
+        return "running" not in output.splitlines()
 
 
-def open_build_host(host: Host, *, mark: str = "paydown") -> BuildHost:
-    """The build host. Raises PermanentError for one that is not behind SSM."""
-    if not isinstance(host.reach, Ssm):
-        raise PermanentError(f"{host.ref} is reached by {host.reach.via}: a base image is bootstrapped over ssm only")
-    return BuildHost(host.name, host.reach.instance_id, mark=mark)
+def open_build_host(
+    host: Host,
+    *,
+    documents: Path,
+    builder: str = "",
+    mark: str = "paydown",
+    observing: bool = False,
+    credentials: Callable[[], Credentials] = dict,
+) -> BuildHost:
+    """The build host. `documents` is the folder of what runs there.
+
+    `builder` is the image in whose containers it runs on a host that is reached by unix or tcp; raises PermanentError
+    if there is none. It is pulled with `credentials`.
+    """
+    if isinstance(host.reach, Ssm):
+        return BuildHost(host.name, OverSsm(host.name, host.reach.instance_id, mark=mark))
+    if not builder:
+        raise PermanentError(needs_builder(host))
+    runner = open_builder(host, builder, documents, mark=mark, observing=observing, credentials=credentials)
+    return BuildHost(host.name, runner)
+
+
+def needs_builder(host: Host) -> str:
+    """Why nothing is bootstrapped on a host for which no builder is named."""
+    return f"{host.ref} is reached by {host.reach.via}: the settings must name a `builder` image for a bootstrap there"

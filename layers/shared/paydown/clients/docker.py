@@ -9,11 +9,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from paydown.clients import aws
-from paydown.clients.docker_hosts.builds import BuildHost
+from paydown.clients.docker_hosts import builder
+from paydown.clients.docker_hosts.builds import BuildHost, Credentials
 from paydown.clients.docker_hosts.engine import EngineHost, over_tls, over_unix
 from paydown.clients.docker_hosts.model import (
     Disk,
@@ -45,6 +48,7 @@ __all__ = [
     "Removal",
     "Stock",
     "TrialHost",
+    "open_builder",
     "open_builds",
     "open_host",
     "open_trials",
@@ -105,6 +109,40 @@ def open_builds(host: Host, *, secrets: Callable[[str], Any] = aws.secret) -> Bu
         case Unix(path=path):
             return BuildHost(host.name, over_unix(path))
     raise PermanentError(f"{host.ref} is reached over SSM: no document of Paydown builds from a Dockerfile there")
+
+
+def open_builder(
+    host: Host,
+    image: str,
+    documents: Path,
+    *,
+    mark: str,
+    observing: bool,
+    credentials: Callable[[], Credentials],
+    secrets: Callable[[str], Any] = aws.secret,
+) -> builder.BuilderContainer:
+    """The Docker engine of a host, to run documents in containers of `image`: see `docker_hosts.builder`.
+
+    Raises PermanentError for one that is reached over SSM: its agent runs them.
+    """
+    match host.reach:
+        case Tcp(address=address, secret=secret):
+            way, engine = over_tls(address, _pem(secret, secrets(secret))), builder.SOCKET
+        case Unix(path=path):
+            way, engine = over_unix(path), path
+        case _:
+            raise PermanentError(f"{host.ref} is reached over SSM: its agent runs documents")
+    return builder.BuilderContainer(
+        host.name,
+        way,
+        image=image,
+        documents=documents,
+        mark=mark,
+        place=os.environ.get("PAYDOWN_BASES") or builder.PLACE,
+        engine=engine,
+        observing=observing,
+        credentials=credentials,
+    )
 
 
 def _pem(name: str, value: Any) -> dict[str, str]:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.refresh_base_image.comparing import Changes, differing, unexpected
-from functions.refresh_base_image.settings import Base, Source
+from functions.refresh_base_image.settings import DebianBase, RhelBase, Source
 from paydown.clients.base_contents import Contents, Entry, read_contents
 
-BASE = Base(host="build-1", sources=(Source(mirror="https://mirror.example/debian", suite="bookworm"),))
+BASE = DebianBase(host="build-1", sources=(Source(mirror="https://mirror.example/debian", suite="bookworm"),))
 
 LISTING = """\
 package bash 5.2.15-2+b13 amd64
@@ -28,6 +28,47 @@ owner bash.list:/bin
 owner bash.list:/bin/bash
 owner libc6:amd64.list:/usr
 owner util-linux.list:/bin/su
+paydown-end
+"""
+
+
+RPM_BASE = RhelBase.model_validate(
+    {
+        "family": "rhel",
+        "host": "build-1",
+        "release": "9",
+        "repositories": [{"id": "baseos", "url": "https://mirror.example/9/BaseOS"}],
+        "keys": ["/etc/pki/rpm-gpg/KEY"],
+    }
+)
+
+RPM_LISTING = """\
+package bash 5.1.8-9.el9 x86_64
+package glibc 2.34-125.el9 x86_64
+package setup 2.13.7-10.el9 noarch
+package shadow-utils 2:4.9-12.el9 x86_64
+entry l 777 0:0 bin\tusr/bin
+entry l 777 0:0 sbin\tusr/sbin
+entry l 777 0:0 usr/sbin\tbin
+entry f 755 0:0 usr/bin/bash\t
+entry f 755 0:0 usr/bin/newuidmap\t
+entry f 755 0:0 usr/bin/ldconfig\t
+entry f 644 0:0 etc/ld.so.cache\t
+entry f 644 0:0 etc/passwd\t
+entry f 644 0:0 var/lib/rpm/rpmdb.sqlite\t
+hash aaaa  ./usr/bin/bash
+hash bbbb  ./usr/bin/newuidmap
+hash cccc  ./usr/bin/ldconfig
+hash dddd  ./etc/ld.so.cache
+hash eeee  ./etc/passwd
+hash ffff  ./var/lib/rpm/rpmdb.sqlite
+capable ./usr/bin/newuidmap
+owner bash.list:/bin/bash
+owner shadow-utils.list:/usr/bin/newuidmap
+owner glibc.list:/sbin/ldconfig
+owner glibc.list:/etc/ld.so.cache
+owner setup.list:/etc/passwd
+owner rpm.list:/var/lib/rpm/rpmdb.sqlite
 paydown-end
 """
 
@@ -130,6 +171,49 @@ def test_the_books_of_the_package_managers_are_written_anew() -> None:
 def test_a_setuid_file_in_the_books_is_found_all_the_same() -> None:
     new = with_file(contents(), "/var/lib/dpkg/info/x", Entry("f", 0o4755, "0:0", "2"))
     assert unexpected(new, contents(), BASE) == ["a setuid file /var/lib/dpkg/info/x"]
+
+
+def test_a_listing_of_rpm_is_read_the_same() -> None:
+    read = read_contents(RPM_LISTING)
+    assert read.packages["shadow-utils/x86_64"] == "2:4.9-12.el9"
+    assert read.owners["/usr/bin/bash"] == {"bash"}
+    assert read.owners["/usr/bin/ldconfig"] == {"glibc"}  # by way of /sbin and /usr/sbin
+    assert read.files["/usr/bin/newuidmap"] == Entry("f", 0o755, "0:0", "bbbb", capable=True)
+
+
+def test_capabilities_of_what_is_no_file_make_no_sense() -> None:
+    with pytest.raises(ValueError, match="/x has capabilities and is no file"):
+        read_contents("capable ./x\n")
+
+
+def test_a_file_with_capabilities_must_be_named_like_a_setuid_file() -> None:
+    new = read_contents(RPM_LISTING)
+    assert unexpected(new, None, RPM_BASE) == []
+    strict = RPM_BASE.model_copy(update={"privileged": ()})
+    assert unexpected(new, None, strict) == ["a file with capabilities /usr/bin/newuidmap"]
+
+
+def test_capabilities_that_a_file_gets_are_a_change() -> None:
+    new = read_contents(RPM_LISTING)
+    last = read_contents(RPM_LISTING.replace("capable ./usr/bin/newuidmap\n", ""))
+    said = "a changed file of shadow-utils, whose version is the same, /usr/bin/newuidmap"
+    assert unexpected(new, last, RPM_BASE) == [said]
+
+
+def test_the_books_of_rpm_are_written_anew_though_a_package_calls_them_its_own() -> None:
+    last = read_contents(RPM_LISTING)
+    new = read_contents(RPM_LISTING.replace("dddd", "d0d0").replace("ffff", "f0f0"))
+    assert differing(new, last) == ["/etc/ld.so.cache", "/var/lib/rpm/rpmdb.sqlite"]
+    assert unexpected(new, last, RPM_BASE) == []
+    bash = read_contents(RPM_LISTING.replace("aaaa", "a0a0"))
+    assert len(unexpected(bash, last, RPM_BASE)) == 1
+
+
+def test_a_file_of_a_package_may_change_with_another_one_if_it_is_named() -> None:
+    last = read_contents(RPM_LISTING)
+    new = read_contents(RPM_LISTING.replace("eeee", "e0e0"))  # another package added a user
+    assert unexpected(new, last, RPM_BASE) == ["a changed file of setup, whose version is the same, /etc/passwd"]
+    assert unexpected(new, last, RPM_BASE.model_copy(update={"files": ("/etc/passwd",)})) == []
 
 
 versions = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from("123"))

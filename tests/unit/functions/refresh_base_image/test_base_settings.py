@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from functions.refresh_base_image.settings import Base, Settings, Source
+from functions.refresh_base_image.settings import DebianBase, Settings, Source
 from local.ssm_agent.documents import Document
 from local.ssm_agent.publish import FUNCTIONS
 
@@ -20,8 +20,8 @@ EVIL = ["'; reboot; '", "$(reboot)", "`id`", "a b", "a\nb", '"', "a'b", "-o x", 
 BUILD = Document.parse("b", (FUNCTIONS / "refresh_base_image/documents/build_base_image.json").read_text())
 
 
-def base(**changes: Any) -> Base:
-    return Base.model_validate({"host": "build-1", "sources": [SOURCE], **changes})
+def base(**changes: Any) -> DebianBase:
+    return DebianBase.model_validate({"host": "build-1", "sources": [SOURCE], **changes})
 
 
 def test_a_recipe_becomes_parameters_that_the_document_takes() -> None:

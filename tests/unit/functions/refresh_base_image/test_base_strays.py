@@ -14,8 +14,12 @@ from paydown.clients.registry_content import OCI_INDEX, OCI_MANIFEST, Manifest, 
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError, RetryableError
 from paydown.inventory import Inventory, Registry
+from paydown.ledger import Outcome
 from paydown.plan import Draft
-from tests.unit.functions.refresh_base_image.test_refresh_base_image_app import FakeHost, FakeRegistry, World
+from tests.unit.functions.image_worlds import OldBase
+from tests.unit.functions.refresh_base_image.fake_build_host import FakeHost, FakeRegistry
+from tests.unit.functions.refresh_base_image.test_refresh_base_image_app import World
+from tests.unit.functions.survival import Plant
 
 REGISTRY = Registry(
     uid="r", name="images.example", url="https://images.example", repositories=("*",), bases=("base/debian",)
@@ -154,3 +158,13 @@ def test_the_same_list_is_told_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatc
     assert isinstance(third, Draft)
     assert third.why == "the settings do not want images looked at"
     assert Settings().strays == 500
+
+
+def test_a_list_is_told_once_by_runs_however_often_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = Plant(monkeypatch, RefreshBaseImage, OldBase)
+    sweep = {"source": "aws.events", "detail-type": "Scheduled Event", "resources": ["rule/r"], "detail": {}}
+    for number in range(6):
+        plant.clock.tick(86_400)
+        plant.live({**sweep, "id": f"sweep-{number}", "time": plant.clock().isoformat()})
+    statuses = [run.status for run in plant.runs() if run.ref == "registry/other.example"]
+    assert statuses == [Outcome.VERIFIED, *[Outcome.SKIPPED] * 5]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -13,105 +12,19 @@ from functions.refresh_base_image import app
 from functions.refresh_base_image.actions import BuildBase, CheckBase, ListStrays, PushBase, TagBase
 from functions.refresh_base_image.app import RefreshBaseImage, Settings, key_of
 from functions.refresh_base_image.strays import stands_on
-from paydown.clients.base_contents import Candidate, Contents, Entry, Recipe
-from paydown.clients.registry_content import DOCKER_MANIFEST, OCI_INDEX, Manifest, digest_of
-from paydown.clients.web import NotThere
+from paydown.clients.base_contents import Candidate, Contents, Entry
+from paydown.clients.registry_content import OCI_INDEX, Manifest
 from paydown.errors import PermanentError
 from paydown.events import Sweep
 from paydown.inventory import Inventory, Repository
 from paydown.plan import Action, Done, Draft, Moot, NotYet, Overridden, Record, Step, StepState, Unverified, Verified
 from paydown.policy import Policy
 from paydown.toil import Scene
+from tests.unit.functions.refresh_base_image.fake_build_host import NEW, OLD, FakeHost, FakeRegistry
 
 NOW = datetime(2026, 7, 1, 3, 0, tzinfo=UTC)
 NAME = "images.example/base/debian"
 SOURCE = {"mirror": "https://mirror.example/debian", "suite": "bookworm"}
-OWNERS = {"/x": frozenset({"bash"})}
-OLD, NEW = {"bash/amd64": "5.2"}, {"bash/amd64": "5.3"}
-
-
-@dataclass
-class FakeRegistry:
-    """One repository: manifests by digest, tags, and blobs."""
-
-    manifests: dict[str, Manifest] = field(default_factory=dict)
-    pointed: dict[str, str] = field(default_factory=dict)
-    blobs: dict[str, bytes] = field(default_factory=dict)
-
-    def tags(self, repository: str) -> list[str]:
-        return sorted(self.pointed)
-
-    def digest(self, repository: str, reference: str) -> str | None:
-        return reference if reference in self.manifests else self.pointed.get(reference)
-
-    def manifest(self, repository: str, reference: str) -> Manifest:
-        found = self.manifests.get(self.pointed.get(reference, reference))
-        if found is None:
-            raise NotThere(reference)
-        return found
-
-    def blob(self, repository: str, digest: str, limit: int) -> bytes:
-        return self.blobs[digest]
-
-    def put_manifest(self, repository: str, reference: str, manifest: Manifest) -> str:
-        self.manifests[manifest.digest] = manifest
-        self.pointed[reference] = manifest.digest
-        return manifest.digest
-
-    def delete_manifest(self, repository: str, digest: str) -> None:
-        if digest not in self.manifests:
-            raise NotThere(digest)
-        del self.manifests[digest]
-        self.pointed = {tag: one for tag, one in self.pointed.items() if one != digest}
-
-    def push(self, tag: str, diff_id: str, created: str = "2026-07-01T03:00:00Z") -> str:
-        """As the engine pushes it; the id of the image."""
-        content = json.dumps({"created": created, "rootfs": {"diff_ids": [diff_id]}}).encode()
-        config = digest_of(content)
-        self.blobs[config] = content
-        layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "digest": diff_id, "size": 9}
-        named = {"mediaType": "application/vnd.docker.container.image.v1+json", "digest": config, "size": len(content)}
-        document = {"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "config": named, "layers": [layer]}
-        self.put_manifest("", tag, Manifest.made(document, DOCKER_MANIFEST))
-        return config
-
-
-@dataclass
-class FakeHost:
-    """A build host on which things take one look."""
-
-    registry: FakeRegistry
-    available: dict[str, str] = field(default_factory=lambda: dict(NEW))
-    built: Contents = field(default_factory=lambda: Contents(dict(NEW), {"/x": Entry("f", 0o755, "0:0", "2")}, OWNERS))
-    last: Contents = field(default_factory=lambda: Contents(dict(OLD), {"/x": Entry("f", 0o755, "0:0", "1")}, OWNERS))
-    candidate: Candidate = field(default_factory=Candidate)
-    asked: list[str] = field(default_factory=list)
-    diff_id: str = "sha256:" + "d" * 64
-
-    def packages(self, recipe: Recipe) -> dict[str, str]:
-        return self.available
-
-    def read(self, key: str) -> Candidate:
-        return self.candidate
-
-    def build(self, key: str, run_id: str, recipe: Recipe) -> None:
-        self.asked.append("build")
-        self.candidate = Candidate(running=True)
-
-    def finish(self) -> None:
-        other = FakeRegistry()
-        self.candidate = Candidate(diff_id=self.diff_id, image=other.push("x", self.diff_id))
-
-    def contents(self, image: str) -> Contents | Candidate:
-        return self.built if image.startswith("paydown-base:") else self.last
-
-    def push(self, key: str, run_id: str, name: str) -> None:
-        self.asked.append(f"push {name}")
-        self.registry.push(name.rpartition(":")[2], self.diff_id)
-
-    def forget(self, key: str) -> bool:
-        self.asked.append("forget")
-        return not self.candidate.running
 
 
 @dataclass
@@ -121,6 +34,7 @@ class World:
     reach: dict[str, Any] = field(default_factory=lambda: {"via": "ssm", "instance_id": "i-0123456789abcdef0"})
     system: str = "distribution"
     recipe: dict[str, Any] = field(default_factory=dict)
+    secret: str | None = None
 
     @property
     def inventory(self) -> Inventory:
@@ -131,6 +45,7 @@ class World:
             "url": "https://images.example",
             "bases": ["base/debian"],
             "system": self.system,
+            "secret": self.secret,
         }
         return Inventory.parse({"hosts": [host], "registries": [registry]})
 
@@ -182,7 +97,7 @@ class World:
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     registry = FakeRegistry()
     made = World(registry, FakeHost(registry))
-    monkeypatch.setattr(app, "open_build_host", lambda host, mark: made.host)
+    monkeypatch.setattr(app, "open_build_host", lambda host, **_: made.host)
     monkeypatch.setattr(app, "open_registry", lambda registry, secret, operator: made.registry)
     return made
 
@@ -311,11 +226,42 @@ def test_a_base_that_others_made_current_is_not_taken_back(world: World) -> None
 
 
 @pytest.mark.parametrize("reach", [{"via": "unix", "path": "/s"}, {"via": "tcp", "address": "a:1", "secret": "s"}])
-def test_hosts_that_run_no_commands_are_left_alone(world: World, reach: dict[str, Any]) -> None:
+def test_a_host_behind_a_socket_needs_a_builder_and_the_plan_says_what_that_may(
+    world: World, reach: dict[str, Any]
+) -> None:
     world.reach = reach
     assert world.plan().why == (
-        f"host/build-1 is reached by {reach['via']}: a base image is bootstrapped over ssm only"
+        f"host/build-1 is reached by {reach['via']}: the settings must name a `builder` image for a bootstrap there"
     )
+    world.recipe = {"builder": "builders/debian:1"}
+    assert world.actions()[0].note == (
+        "the first one, of 1 packages; in containers of builders/debian:1, "
+        "which get the engine of build-1 and may mount"
+    )
+
+
+@pytest.mark.parametrize(
+    ("builder", "login"),
+    [
+        ("images.example/builders/debian@sha256:" + "a" * 64, {"username": "reader", "password": "p"}),
+        ("elsewhere.example/builders/debian@sha256:" + "a" * 64, {}),
+    ],
+)
+def test_a_builder_is_pulled_with_what_the_inventory_says_of_its_registry(
+    world: World, monkeypatch: pytest.MonkeyPatch, builder: str, login: dict[str, str]
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(app, "open_build_host", lambda host, **options: asked.update(options) or world.host)
+    monkeypatch.setattr(app.aws, "secret", lambda _: {"username": "reader", "password": "p", "more": 1})
+    world.secret = "paydown/registries/images"
+    world.recipe = {"builder": builder}
+    world.plan()
+    assert (asked["builder"], asked["observing"], asked["mark"]) == (builder, False, "paydown run 1f0c")
+    assert sorted(path.stem for path in asked["documents"].glob("read_*.json")) == [
+        "read_base_contents",
+        "read_base_image",
+    ]
+    assert asked["credentials"]() == login
 
 
 def test_ecr_and_a_repository_without_a_recipe_are_left_alone(world: World) -> None:

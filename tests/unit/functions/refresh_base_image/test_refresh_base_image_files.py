@@ -15,7 +15,7 @@ from functions.refresh_base_image.app import RefreshBaseImage
 from local.ssm_agent.documents import Document, SsmError
 from local.ssm_agent.publish import FUNCTIONS, document_name
 from paydown.clients import bases
-from paydown.clients.base_contents import Recipe
+from paydown.clients.base_contents import DnfRecipe, Recipe
 from paydown.clients.docker_hosts.report import END
 from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS
 from paydown.inventory import Inventory
@@ -23,9 +23,9 @@ from paydown.sources.aws import from_envelope
 
 PATHS = sorted((FUNCTIONS / "refresh_base_image/documents").glob("*.json"))
 BY_NAME = {path.stem: path for path in PATHS}
-LONG = {"build_base_image", "push_base_image", "unpack_base_image"}
+LONG = {"build_base_image", "build_rpm_base", "push_base_image", "unpack_base_image"}
 """Those that nobody waits for."""
-READING = {"list_base_packages", "read_base_contents", "read_base_image", "unpack_base_image"}
+READING = {"list_base_packages", "list_rpm_packages", "read_base_contents", "read_base_image", "unpack_base_image"}
 SAMPLE = FUNCTIONS.parent / "events/refresh_base_image/sweep.json"
 
 
@@ -40,7 +40,7 @@ def lines(path: Path) -> list[str]:
 
 def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
     asked = [value for name, value in vars(bases).items() if name.endswith("_DOCUMENT")]
-    asked += [Recipe.list_document, Recipe.build_document]
+    asked += [word for recipe in (Recipe, DnfRecipe) for word in (recipe.list_document, recipe.build_document)]
     assert sorted(document_name("s", path) for path in PATHS) == sorted(f"s-{name}" for name in asked)
 
 
@@ -71,9 +71,57 @@ def test_each_parameter_is_bounded_and_stands_between_quotes(path: Path) -> None
 def test_signatures_are_never_waived(path: Path) -> None:
     script = "\n".join(lines(path))
     assert not re.search(r"allow-unauthenticated|no-check-gpg|trusted=yes|AllowUnauthenticated \"true", script)
+    assert not re.search(
+        r"nogpgcheck|gpgcheck=(0|false)(?<!repo_gpgcheck=0)|nosignature|_pkgverify_level (none|digest)", script
+    )
     if "mmdebstrap" in script:
         assert """--aptopt='APT::Get::AllowUnauthenticated "false"'""" in script
         assert "--keyring='{{ Keyring }}'" in script
+    if "dnf-3 " in script:
+        assert r"printf 'name=%s\nbaseurl=%s\nskip_if_unavailable=0\ngpgcheck=1\n'" in script
+        assert "%_pkgverify_level all" in script
+        assert "'reposdir=/dev/null' 'varsdir=/dev/null' 'plugins=0' 'gpgcheck=1'" in script
+
+
+def test_what_a_repository_told_a_moment_ago_is_asked_anew() -> None:
+    asked = [line for line in lines(BY_NAME["list_rpm_packages"]) if re.search(r"(^|; then )ask ", line)]
+    assert len(asked) == 2
+    assert all('ask "$@" --refresh ' in line for line in asked)  # within one second dnf would take what it has
+
+
+def between(path: Path, first: str, last: str) -> list[str]:
+    """The lines from one that begins so to one that does."""
+    found = lines(path)
+    begin = next(at for at, line in enumerate(found) if line.startswith(first))
+    end = next(at for at, line in enumerate(found) if at >= begin and line.startswith(last))
+    return found[begin : end + 1]
+
+
+@pytest.mark.parametrize(
+    ("names", "first", "last"),
+    [
+        (("list_rpm_packages", "build_rpm_base"), "command -v dnf-3", "for file in $keys"),
+        (("list_rpm_packages", "build_rpm_base"), 'mkdir -p "$work/home"', "packages="),
+        (("build_base_image", "build_rpm_base"), '[ -n "$HOME" ]', "docker version"),
+        (("build_base_image", "build_rpm_base"), 'mkdir -p "$place"', "done"),
+        (("build_base_image", "build_rpm_base"), "newest=", "newest="),
+        (("build_base_image", "build_rpm_base"), "diff=", "diff="),
+        (("build_base_image", "build_rpm_base"), "image=$(docker import", "try /bin/sh -c true"),
+        (("build_base_image", "build_rpm_base"), "printf 'sha256:", "echo paydown-end"),
+    ],
+)
+def test_what_documents_have_in_common_is_the_same(names: tuple[str, str], first: str, last: str) -> None:
+    one, other = (between(BY_NAME[name], first, last) for name in names)
+    assert one == other
+
+
+def test_documents_of_a_family_take_the_same_recipe() -> None:
+    for listing, building in (("list_base_packages", "build_base_image"), ("list_rpm_packages", "build_rpm_base")):
+        asked = document(BY_NAME[listing])["parameters"]
+        assert document(BY_NAME[building])["parameters"] == {
+            **{name: document(BY_NAME["push_base_image"])["parameters"][name] for name in ("Key", "Run")},
+            **asked,
+        }
 
 
 @pytest.mark.parametrize("name", sorted(READING))
