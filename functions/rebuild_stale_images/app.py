@@ -11,10 +11,11 @@ from typing import Any
 
 from functions.rebuild_stale_images.actions import FinishBuild, Rebuild, StartBuild
 from functions.rebuild_stale_images.building import Builders, Job, job_of
+from functions.rebuild_stale_images.memory import hopeless, kept, note, remembered, remembering
 from functions.rebuild_stale_images.reading import read
 from functions.rebuild_stale_images.settings import Settings
 from functions.rebuild_stale_images.standing import Findings, Image, depth, findings, is_frozen, stands_on
-from functions.rebuild_stale_images.survey import remembered, remembering, survey
+from functions.rebuild_stale_images.survey import survey
 from paydown.clients import aws
 from paydown.clients.codebuild import BuildState
 from paydown.clients.registry import RegistryApi, open_registry
@@ -60,12 +61,16 @@ class RebuildStaleImages(Toil[Registry]):
         now = self.now()
         entries = history.begun(now - REMEMBERED, now, toil=self.name, target=target.uid, limit=RUNS, older=False)
         known = remembered(run for run in history.runs(entries) if run.id != self.run_id)
-        seen = survey(target, self.inventory, settings, self._open, known)
+        seen = survey(target, self.inventory, settings, self._open, known.bases)
         jobs = {name: self._job(target, name) for name in seen.ours}
         refused = {name: why for name, job in jobs.items() if job and (why := self._builders.refusal(job))}
         ours = [name for name, job in jobs.items() if job and name not in refused]
         age = timedelta(days=settings.frozen_days)
         found = findings(seen.images, seen.told, ours, now, age)
+        in_vain = kept(known.in_vain, seen.images)
+        if skipped := hopeless(found, seen.images, in_vain, now, age):
+            refused |= skipped
+            found = findings(seen.images, seen.told, [name for name in ours if name not in skipped], now, age)
         order = [name for stage in found.stages for name in stage]
         chosen = set(order[: settings.most])
         before: dict[str, Any] = {
@@ -74,12 +79,14 @@ class RebuildStaleImages(Toil[Registry]):
             "circular": list(found.circular[:SHOWN]),
             "refused": dict(sorted(refused.items())[:SHOWN]),
             "bases": remembering(seen.images, found.standing),
+            "in_vain": in_vain,
         }
         stages: list[list[Rebuild]] = []
         for stage in found.stages:
             mine = [name for name in stage if name in chosen]
             stages += [[self._action(kind, name, seen.images, found, chosen) for name in mine] for kind in self.does]
-        return Draft.of(*stages, why="each image stands on its base as that is now", **before)
+        rest = f"{len(refused)} are refused, and each other image" if refused else "each image"
+        return Draft.of(*stages, why=f"{rest} stands on its base as that is now", **before)
 
     def population(self, target: Registry) -> Population | None:
         """None: what runs goes on with the image that it has. How much one run rebuilds is limited by `most`."""
@@ -114,19 +121,28 @@ class RebuildStaleImages(Toil[Registry]):
         said = {step.action.object: step.why for step in record.steps if isinstance(step.action, StartBuild)}
         problems: dict[str, str] = {}
         rebuilt: dict[str, str] = {}
+        stands_on: dict[str, str] = {}
+        in_vain: dict[str, Any] = {}
         for step in steps:
             action = step.action
             assert isinstance(action, FinishBuild)  # noqa: S101 -- as chosen above
-            image = self._read(action.object)
-            why = "it is gone" if image is None else self._fault(action, image)
+            image, base = self._read(action.object), self._read(action.base) if action.base else None
+            why = "it is gone" if image is None else self._fault(action, image, base)
+            if step.evidence.get("fault"):
+                it = step.evidence
+                in_vain[action.object] = note(it["image"], it["base"], it["fault"], self.now())
             if image is not None and not why:
                 rebuilt[action.object] = image.digest
+                if base is not None:
+                    stands_on[action.object] = f"{base.name}@{base.digest}"
             else:
                 told = " · ".join(dict.fromkeys(filter(None, (why, said.get(action.object, ""), step.why))))
                 problems[action.object] = told[:REASON]
         evidence = {
             "rebuilt": dict(sorted(rebuilt.items())[:SHOWN]),
             "previous": {name: digest for name, digest in self._previous(steps).items() if name in rebuilt},
+            "stands_on": dict(sorted(stands_on.items())[:SHOWN]),
+            "in_vain": in_vain,
             **{name: record.before[name] for name in ("images", "left", "circular", "refused")},
         }
         if not problems:
@@ -141,6 +157,8 @@ class RebuildStaleImages(Toil[Registry]):
         again = self.now() + LOOK_AGAIN
         if image.digest == action.digest and (why := self._base_behind(action)):
             return Moot(why)  # so its build was not begun
+        if self._builders.overtaken(job, image, action.digest):
+            return Moot(f"it is {image.digest} meanwhile: what others pushed is not replaced by an older build")
         build = self._builders.find(job)
         match build.state:
             case BuildState.FAILED:
@@ -154,16 +172,17 @@ class RebuildStaleImages(Toil[Registry]):
             case BuildState.ABSENT:
                 return NotYet(again, f"no build of {job.image} is listed that carries {job.mark}")
         made = self._read(action.object)
-        why = "it is gone" if made is None else self._fault(action, made)
-        if made is None or why:
-            return Moot(f"the build succeeded, but {why}")
-        return Done({"image": made.digest, "previous": action.digest, "build": build.name})
+        if made is None:
+            return Moot("the build succeeded, but it is gone")
+        base = self._read(action.base) if action.base else None
+        seen = {"image": made.digest, "previous": action.digest, "build": build.name}
+        seen |= {"base": base.digest if base else "", "fault": self._fault(action, made, base)}
+        return Done({name: text for name, text in seen.items() if text or name == "base"})
 
-    def _fault(self, action: Rebuild, image: Image) -> str:
-        """Why an image is not as the plan wants it; empty if it is."""
+    def _fault(self, action: Rebuild, image: Image, base: Image | None) -> str:
+        """Why an image is not as the plan wants it, with its base as that is now; empty if it is."""
         if image.digest == action.digest:
             return "the tag is the same image as before"
-        base = self._read(action.base) if action.base else None
         if action.base and (base is None or not stands_on(image, base)):
             return f"its layers do not begin with those of {action.base}"
         if action.frozen and is_frozen(image, base, self.now(), timedelta(days=self.settings.frozen_days)):

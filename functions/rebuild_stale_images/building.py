@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from functions.rebuild_stale_images.settings import Builder, CodeBuild, DockerHost, Workflow
+from functions.rebuild_stale_images.standing import Image
 from paydown.clients import aws, codebuild
 from paydown.clients.codebuild import Build, BuildState
 from paydown.clients.docker import BuildHost, open_builds
@@ -78,7 +79,8 @@ class Builders:
             case Workflow() as by:
                 api = self._workflow(by)
                 if api.find(job.mark).state is BuildState.ABSENT:
-                    api.start(job.ref, {"image": job.image, "paydown_run": job.mark})
+                    without = {by.no_cache: "true"} if by.no_cache else {}
+                    api.start(job.ref, {"image": job.image, "paydown_run": job.mark, **without})
                 return Build(BuildState.RUNNING, f"{by.file} of {by.url}")
             case DockerHost() as by:
                 return self._build(job, by)
@@ -92,6 +94,16 @@ class Builders:
                 return self._workflow(by).find(job.mark)
             case DockerHost() as by:
                 return self._push(job, by)
+
+    def overtaken(self, job: Job, image: Image, previous: str) -> bool:
+        """Whether somebody else pushed while a host built: its push would put an older image in the place of theirs.
+
+        `image` is what the tag is now, `previous` the digest for which the build was begun.
+        """
+        if not isinstance(job.builder.by, DockerHost) or image.digest == previous:
+            return False
+        ours = self._engine(job.builder.by).built(LABEL, job.mark)
+        return not (image.digests | image.configs).intersection(ours)
 
     def refusal(self, job: Job) -> str:
         """Why a job cannot be done as policy and inventory stand; empty if it can."""

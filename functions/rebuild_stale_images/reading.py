@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from functions.rebuild_stale_images.standing import Image, Layers
@@ -20,6 +20,8 @@ AT_ONCE = 8
 CONFIG_LIMIT = 4 * 1024 * 1024
 CHILDREN = 16
 LAYERS = 200
+FIRST = datetime(2013, 3, 1, tzinfo=UTC)
+"""No image is older than Docker: an earlier time (1970 of SOURCE_DATE_EPOCH, the year 1) says that none is known."""
 BASE_NAME = "org.opencontainers.image.base.name"
 BASE_DIGEST = "org.opencontainers.image.base.digest"
 
@@ -55,6 +57,7 @@ def read(api: RegistryApi, registry: str, repository: str, tag: str) -> Image | 
             digest=top.digest,
             layers=layers,
             digests=frozenset({top.digest, *(one.digest for one in manifests)}),
+            configs=frozenset(one.document["config"]["digest"] for one in manifests),
             base_name=base_name(said.get(BASE_NAME, "")),
             base_digest=said.get(BASE_DIGEST, "") if DIGEST.fullmatch(said.get(BASE_DIGEST, "")) else "",
             upgraded=tuple(sorted({one for config in configs for one in _upgraded(config)})),
@@ -97,7 +100,9 @@ def _upgraded(config: Mapping[str, Any]) -> Iterator[tuple[int, datetime]]:
         if entry.get("empty_layer"):
             continue
         if upgrades(str(entry.get("created_by") or "")) and entry.get("created"):
-            yield position, utc(str(entry["created"]))
+            made = utc(str(entry["created"]))
+            if made >= FIRST:
+                yield position, made
         position += 1
 
 

@@ -29,13 +29,17 @@ class CodeBuild(ToilSettings):
 
 
 class Workflow(ToilSettings):
-    """A workflow of GitHub Actions: its repository's address in the API, its file, and a secret with `{"token"}`."""
+    """A workflow of GitHub Actions: its repository's address in the API, its file, and a secret with `{"token"}`.
+
+    `no_cache` is the input that tells it to build without cache; None if it always does, and has no such input.
+    """
 
     via: Literal["workflow"]
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@?#]+$")]
     file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.ya?ml$")]
     secret: Name
     ref: Ref = "main"
+    no_cache: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,99}$")] | None = "no_cache"
 
 
 class DockerHost(ToilSettings):

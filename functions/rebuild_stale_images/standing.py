@@ -20,14 +20,16 @@ class Image:
     """An image as its registry has it now: `name` is `registry/repository:tag`.
 
     `layers`: the digests of its layers' content, for each platform. `digests`: its own and, of an index, those of its
-    images. `base_name` and `base_digest` are its annotations or labels. `upgraded`: of its layers that upgrade all
-    packages, how many lie below, and when they were made. `earlier`: what the same name stood for before.
+    images; `configs`: those of their configurations, as engines call images. `base_name` and `base_digest` are its
+    annotations or labels. `upgraded`: of its layers that upgrade all packages, how many lie below, and when they were
+    made. `earlier`: what the same name stood for before.
     """
 
     name: str
     digest: str
     layers: tuple[Layers, ...]
     digests: frozenset[str] = frozenset()
+    configs: frozenset[str] = frozenset()
     base_name: str = ""
     base_digest: str = ""
     upgraded: tuple[tuple[int, datetime], ...] = ()

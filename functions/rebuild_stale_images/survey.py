@@ -9,16 +9,12 @@ from itertools import islice
 
 from functions.rebuild_stale_images.reading import read_all
 from functions.rebuild_stale_images.settings import Settings
-from functions.rebuild_stale_images.standing import Image, Standing
+from functions.rebuild_stale_images.standing import Image
 from paydown.clients.registry import RegistryApi
 from paydown.inventory import Inventory, Registry
-from paydown.ledger.run import Run
 
 BASE_TAGS = 60
 """Tags of one base repository that are looked at, the last ones by name first."""
-NAMES = 150
-VERSIONS = 5
-"""What one name stood for that is remembered, the latest first."""
 
 Known = Mapping[str, tuple[str, ...]]
 Connect = Callable[[Registry], RegistryApi]
@@ -56,25 +52,6 @@ def survey(target: Registry, inventory: Inventory, settings: Settings, connect: 
     missing = sorted({base for base in told.values() if base not in images})
     images |= {name: _with(one, known.get(name, ())) for name, one in _named(missing, inventory, connect)}
     return Survey(images, tuple(name for name in named if name in images), told, left)
-
-
-def remembered(runs: Iterable[Run]) -> Known:
-    """What the last run that looked knew of bases."""
-    for run in runs:
-        found = run.before.get("bases") or run.evidence.get("bases")
-        if found:
-            return {name: tuple(versions) for name, versions in found.items()}
-    return {}
-
-
-def remembering(images: Mapping[str, Image], standing: Mapping[str, Standing]) -> dict[str, list[str]]:
-    """What the next run must know: what each base is now, and was."""
-    used = {one.base for one in standing.values()}
-    names = sorted(used) + sorted(name for name, one in images.items() if one.own_base and name not in used)
-    return {
-        name: [*sorted(images[name].now), *sorted(images[name].earlier - images[name].now)][:VERSIONS]
-        for name in names[:NAMES]
-    }
 
 
 def _bases(api: RegistryApi, registry: Registry, repository: str, settings: Settings) -> Iterator[Image]:

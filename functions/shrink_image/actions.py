@@ -47,7 +47,8 @@ def result(steps: Iterable[Step]) -> str:
         if not isinstance(step.action, OfferImage) or not step.state.ended:
             continue
         if offered(step):
-            return f"Run beside the original, nothing told it apart: it is offered as {step.action.object}."
+            said = f"Run beside the original, nothing told it apart: it is offered as {step.action.object}."
+            return plain(" ".join([said, *map(str, step.evidence.get("alive") or ())]))
         return plain(f"It is not offered as {step.action.object}: {step.evidence.get('why') or step.why}.")
     return ""
 

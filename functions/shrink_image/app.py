@@ -18,17 +18,17 @@ from functions.shrink_image.actions import NEVER, OfferImage, PublishProposal, o
 from functions.shrink_image.dockerfile import from_image, from_source
 from functions.shrink_image.looking import Looked, look
 from functions.shrink_image.made import Made
-from functions.shrink_image.original import Original
+from functions.shrink_image.original import Original, image_id
 from functions.shrink_image.report import LIMIT, megabytes, report, short
 from functions.shrink_image.settings import Settings, Trial
-from functions.shrink_image.trying import compare
+from functions.shrink_image.trying import Compared, tried
 from paydown.clients import aws
 from paydown.clients.archives import Unreadable
-from paydown.clients.docker import TrialHost, open_trials
+from paydown.clients.docker import open_trials
 from paydown.clients.registry import RegistryApi, credentials_of, open_registry
 from paydown.clients.registry_content import TAG
 from paydown.clients.web import NotThere
-from paydown.errors import PermanentError
+from paydown.errors import PermanentError, RetryableError
 from paydown.events import Event, ImagePushed
 from paydown.inventory import Host, Inventory, Ssm, Tag
 from paydown.ledger import Outcome, open_ledger
@@ -37,6 +37,7 @@ from paydown.plan import (
     Done,
     Draft,
     Moot,
+    NotYet,
     Population,
     Record,
     Seen,
@@ -49,10 +50,13 @@ from paydown.toil import Toil, handler_for
 
 __all__ = ["Settings", "handler"]
 
-PLAN_SECONDS = 25.0
+PLAN_SECONDS = 22.0
 """How long the layers are read for a plan."""
-APPLY_SECONDS = 6.0
+READ_SECONDS = 22.0
 """And again by a worker that has only the plan."""
+AT_ONCE_SECONDS = 6.0
+"""What was read again in this time is tried in the same call: together they stay below `ACTION_SECONDS`."""
+TRY_NEXT = timedelta(seconds=1)
 REMEMBERED = timedelta(days=90)
 RUNS = 5
 TAGS = 200
@@ -96,7 +100,10 @@ class ShrinkImage(Toil[Tag]):
         }
         if looked.saves < max(1, self.settings.min_saving_bytes):
             return Draft.of(why=f"a smaller image would save {megabytes(max(0, looked.saves))}", **seen)
-        if looked.made and _image_id(api, target, self._tag(target, looked.original)) == looked.made.image_id:
+        if (
+            looked.made
+            and image_id(api, target.repository.name, self._tag(target, looked.original)) == looked.made.image_id
+        ):
             return Draft.of(why="the smaller image is offered already", **seen)
         hindered = [*looked.hindered, *self._hindrances(api, target, looked)]
         offers = [] if hindered or looked.made is None else [self._offer(target, looked)]
@@ -122,8 +129,9 @@ class ShrinkImage(Toil[Tag]):
         booked = {"proposals": 1}
         for step, action in tried:
             evidence |= {"offered": action.object if offered(step) else "", "trial": result([step])}
+            evidence |= {"passing": True} if step.evidence.get("passing") else {}
             if offered(step):
-                if _image_id(self._api(target), target, action.tag) != action.image_id:
+                if image_id(self._api(target), target.repository.name, action.tag) != action.image_id:
                     return Unverified(f"{action.object} does not lead to what was offered", evidence)
                 booked |= {"images": 1, "bytes": told.saves_bytes}
         tracker = self._tracker()
@@ -157,43 +165,52 @@ class ShrinkImage(Toil[Tag]):
 
     def _offered(self, action: OfferImage, target: Tag) -> Applied:
         api = self._api(target)
-        there = _image_id(api, target, action.tag)
+        there = image_id(api, target.repository.name, action.tag)
         if there is not None:
             return Moot("it is offered already" if there == action.image_id else f"{NEVER}: {action.object} is there")
-        try:
-            looked = self._last or self._look(api, target, action.digest, APPLY_SECONDS)
-        except (NotThere, Unreadable) as error:
-            return _not_offered(f"the original cannot be read any more: {error}")
+        looked = self._looked(api, target, action.digest)
+        if not isinstance(looked, Looked):
+            return looked
         made = looked.made
         host = next((host for host in self._hosts(target) if host.uid == action.host), None)
         if made is None or made.image_id != action.image_id or host is None:
             return _not_offered("the settings, the inventory or Paydown itself changed meanwhile")
-        if why := self._tried(open_trials(host), target, looked):
-            return _not_offered(why)
+        try:
+            compared = self._tried(host, target, looked)
+        except PermanentError as error:
+            return _not_offered(f"it could not be tried: {error}", passing=True)
+        if compared.why:
+            return _not_offered(compared.why)
         for digest, content in made.blobs.items():
             if not api.has_blob(target.repository.name, digest):
                 api.upload_blob(target.repository.name, digest, [content])
-        if _image_id(api, target, action.tag) not in (None, made.image_id):
+        if image_id(api, target.repository.name, action.tag) not in (None, made.image_id):
             return Moot(f"{NEVER}: {action.object} is there")
         api.put_manifest(target.repository.name, action.tag, made.manifest)
-        return Done({"offered": True, "commands": len(self._trial(target).commands), "bytes": made.size})
+        seen = {"offered": True, "commands": len(self._trial(target).commands), "bytes": made.size}
+        return Done({**seen, "alive": list(compared.alive)} if compared.alive else seen)
 
-    def _tried(self, host: TrialHost, target: Tag, looked: Looked) -> str:
-        """What tells the smaller image from its original on a host, or keeps it from being tried; empty if nothing."""
-        image, made, mark = looked.original, _existing(looked), f"shrink_image {self.run_id}"
-        name = f"{target.repository.registry.name}/{target.repository.name}@{image.digest}"
-        login = credentials_of(target.repository.registry, aws.secret)  # those that only read
+    def _looked(self, api: RegistryApi, target: Tag, digest: str) -> Looked | Done | NotYet:
+        """What the plan saw, read again by a worker that has only the plan."""
+        if self._last is not None and self._last.original.digest == digest:
+            return self._last
+        began = time.monotonic()
         try:
-            if host.architecture() != image.document.get("architecture"):
-                return "the host has another architecture"
-            host.sweep(mark)
-            with (
-                host.image(image.image_id, name, login) as first,
-                host.loaded(made.image_id, made.archive()) as second,
-            ):
-                return compare(host, image, (first, second), self._trial(target), mark)
-        except PermanentError as error:
-            return f"it could not be tried: {error}"
+            self._last = self._look(api, target, digest, READ_SECONDS)
+        except (NotThere, Unreadable) as error:
+            if time.monotonic() - began >= READ_SECONDS:
+                raise RetryableError(f"the original was not read again in {READ_SECONDS:.0f} s") from error
+            return _not_offered(f"the original cannot be read any more: {error}")
+        if time.monotonic() - began > AT_ONCE_SECONDS:
+            return NotYet(self.now() + TRY_NEXT, "the original was read again, and is tried next")
+        return self._last
+
+    def _tried(self, host: Host, target: Tag, looked: Looked) -> Compared:
+        """Both on a host. Raises PermanentError if they cannot be tried there."""
+        name = f"{_name(target)}@{looked.original.digest}"
+        login = credentials_of(target.repository.registry, aws.secret)  # those that only read
+        mark = f"shrink_image {self.run_id}"
+        return tried(open_trials(host), looked.original, _existing(looked), self._trial(target), name, login, mark)
 
     def _published(self, action: PublishProposal, target: Tag) -> Applied:
         """Write the ticket of the tag, if there is to be one; the journal has the proposal already."""
@@ -227,7 +244,7 @@ class ShrinkImage(Toil[Tag]):
         tag, found = self._tag(target, looked.original), []
         if not TAG.fullmatch(tag) or tag == target.tag:
             found.append("its tag would be too long")
-        elif _image_id(api, target, tag) is not None:
+        elif image_id(api, target.repository.name, tag) is not None:
             found.append(f"{NEVER}: {_name(target)}:{tag} is there")
         if target.repository.registry.system == "ecr":
             found.append("it lies in ECR, to which nothing is pushed from here")
@@ -259,7 +276,7 @@ class ShrinkImage(Toil[Tag]):
         if looked.program.static:
             dockerfile = from_image(looked.original, _name(target), sorted({*paths, looked.path}), made_up)
         else:
-            dockerfile = from_source(looked.original, looked.path, looked.tools, paths, made_up)
+            dockerfile = from_source(looked.original, _name(target), looked.path, looked.tools, paths, made_up)
         text = report(name, looked, hindered)
         return PublishProposal(
             object=name,
@@ -272,12 +289,12 @@ class ShrinkImage(Toil[Tag]):
         )
 
     def _said_before(self, target: Tag, said: str) -> bool:
-        """Whether a run on the same tag ended with just this."""
+        """Whether a run on the same tag ended with just this, and not for a reason that may be gone by now."""
         now = self.now()
         history = open_ledger().history
         entries = history.begun(now - REMEMBERED, now, toil=self.name, target=target.uid, limit=RUNS + 1, older=False)
         ended = [run for run in history.runs(entries) if run.id != self.run_id and run.status is Outcome.VERIFIED]
-        return bool(ended) and ended[0].before.get("said") == said
+        return bool(ended) and ended[0].before.get("said") == said and not ended[0].evidence.get("passing")
 
     def _hosts(self, target: Tag) -> list[Host]:
         """The hosts that build it and on which it can be tried."""
@@ -311,17 +328,9 @@ def _existing(looked: Looked) -> Made:
     return looked.made
 
 
-def _not_offered(why: str) -> Done:
-    return Done({"offered": False, "why": plain(why)})
-
-
-def _image_id(api: RegistryApi, target: Tag, tag: str) -> str | None:
-    """The digest of the configuration that a tag leads to, empty for an index; None if there is no such tag."""
-    try:
-        named = api.manifest(target.repository.name, tag).document.get("config")
-    except NotThere:
-        return None
-    return str(named.get("digest") or "") if isinstance(named, dict) else ""
+def _not_offered(why: str, *, passing: bool = False) -> Done:
+    """`passing`: the reason lies in the host, and may be gone the next time."""
+    return Done({"offered": False, "why": plain(why), **({"passing": True} if passing else {})})
 
 
 def _name(target: Tag) -> str:

@@ -23,17 +23,19 @@ def from_image(original: Original, name: str, paths: Sequence[str], made_up: Seq
 
 
 def from_source(
-    original: Original, program: str, tools: Toolchain, paths: Sequence[str], made_up: Sequence[str]
+    original: Original, name: str, program: str, tools: Toolchain, paths: Sequence[str], made_up: Sequence[str]
 ) -> str:
     """The Dockerfile that builds the program statically, and puts it into an empty image with what it needs.
 
-    What goes along is taken from the original, whose tag a person replaces by a stage that is kept up to date.
+    What goes along is taken from the original as it is now.
     """
+    along = [path for path in _short(paths) if path not in made_up]
     lines = [f"# {note}" for note in tools.notes]
     lines += [f"FROM {tools.base} AS build"]
     lines += [f"RUN {tools.install}"] if tools.install else []
-    lines += ["WORKDIR /src", "COPY . .", f"RUN mkdir -p /out \\\n && {tools.build}", "", "FROM scratch"]
-    lines += [_copy("<your original image>", path, path) for path in _short(paths) if path not in made_up]
+    lines += ["WORKDIR /src", "COPY . .", f"RUN mkdir -p /out \\\n && {tools.build}", ""]
+    lines += [f"FROM {name}@{original.digest} AS original", ""] if along else []
+    lines += ["FROM scratch", *(_copy("original", path, path) for path in along)]
     lines += _written(made_up)
     lines += [_copy("build", "/out/app", program)]
     return _finished([*lines, *map(_single, _starting(original.config))])
@@ -55,7 +57,7 @@ def _short(paths: Sequence[str]) -> list[str]:
 
 
 def _copy(stage: str, source: str, target: str) -> str:
-    origin = f'--from="{stage}"' if "<" in stage else f"--from={stage}"
+    origin = f"--from={stage}"
     if _PLAIN.fullmatch(source) and _PLAIN.fullmatch(target):
         return f"COPY {origin} {source} {target}"
     return f"COPY {origin} {json.dumps([source, target])}"

@@ -11,6 +11,7 @@ from typing import Any
 from paydown.clients.archives import Unreadable
 from paydown.clients.registry import RegistryApi
 from paydown.clients.registry_content import DIGEST, Manifest
+from paydown.clients.web import NotThere
 
 CONFIG_MOST = 4 * 1024 * 1024
 LAYERS_MOST = 127
@@ -95,6 +96,15 @@ def original(api: RegistryApi, repository: str, reference: str, platform: str) -
         raise Unreadable("it is no image of Linux with layers")
     digests, sizes = zip(*layers, strict=True)
     return Original(manifest.digest, manifest.media_type, named, digests, sum(sizes), document)
+
+
+def image_id(api: RegistryApi, repository: str, tag: str) -> str | None:
+    """The digest of the configuration that a tag leads to, empty for an index; None if there is no such tag."""
+    try:
+        named = api.manifest(repository, tag).document.get("config")
+    except NotThere:
+        return None
+    return str(named.get("digest") or "") if isinstance(named, dict) else ""
 
 
 def _check(config: Mapping[str, Any]) -> None:

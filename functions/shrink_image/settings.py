@@ -21,8 +21,8 @@ class Trial(Model):
     """How images are compared, whose `registry/repository` matches `image` (with `*` and `?`).
 
     Each of `commands` is a list of arguments to the entrypoint (empty: the image's own) with which both images are run,
-    for `seconds` at the most; a command that does not end in that time shows nothing. `keep` names files and folders
-    that go along.
+    for `seconds` at the most; what still runs then is stopped, and what it wrote so far counts. `keep` names files and
+    folders that go along.
     """
 
     image: Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -42,14 +42,17 @@ class Settings(ToilSettings):
 
     `min_saving_bytes` (in the registry): what saves less is not said. `max_bytes`: layers of an image, unpacked, that
     are read. `platform`: which image of an index is looked at. `tag`: how a smaller image is called, of the original's
-    `{tag}` and the first 12 characters of its `{digest}`. `tracker`: the ticket system that gets one ticket for each
-    tag with a proposal. `trials`: the first that matches counts; without one an image is not run.
+    `{tag}` and the first 12 characters of its `{digest}`: without those, a tag that moves gets an offer only once.
+    `tracker`: the ticket system that gets one ticket for each tag with a proposal. `trials`: the first that matches
+    counts; without one an image is not run.
     """
 
     min_saving_bytes: Annotated[int, Field(ge=0)] = 1_000_000
     max_bytes: Annotated[int, Field(ge=1_000_000, le=4_000_000_000)] = 1_000_000_000
     platform: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+/[a-z0-9]+$")] = "linux/amd64"
-    tag: Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9_.-]|\{tag\}|\{digest\}){1,100}$")] = "{tag}-scratch"
+    tag: Annotated[str, StringConstraints(pattern=r"^(?:[A-Za-z0-9_.-]|\{tag\}|\{digest\}){1,100}$")] = (
+        "{tag}-scratch-{digest}"
+    )
     tracker: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     trials: Annotated[tuple[Trial, ...], Field(max_length=200)] = ()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from functions.shrink_image.made import Made
 from functions.shrink_image.original import Original
 from functions.shrink_image.settings import Trial
 from paydown.clients.docker import Cannot, Ran, TrialHost
@@ -20,28 +22,64 @@ def arguments(image: Original, command: Sequence[str]) -> list[str] | None:
     return list(command) if image.config.get("Entrypoint") else [image.command[0], *command]
 
 
-def compare(host: TrialHost, image: Original, names: tuple[str, str], trial: Trial, mark: str) -> str:
-    """What tells the smaller image (the second of `names`) from its original; empty if nothing does."""
+@dataclass(frozen=True)
+class Compared:
+    """`why`: what tells the smaller image from its original; empty if nothing does.
+
+    `alive`: what was seen of commands that had not ended when their time was up, in sentences.
+    """
+
+    why: str = ""
+    alive: tuple[str, ...] = ()
+
+
+def tried(
+    host: TrialHost,
+    image: Original,
+    smaller: Made,
+    trial: Trial,
+    name: str,
+    login: Mapping[str, str] | None,
+    mark: str,
+) -> Compared:
+    """Compare them on a host, which pulls the original by `name` with `login`, if it is not there.
+
+    Raises PermanentError if they cannot be tried there.
+    """
+    if host.architecture() != image.document.get("architecture"):
+        return Compared("the host has another architecture")
+    host.sweep(mark)
+    with (
+        host.image(image.image_id, name, login) as first,
+        host.loaded(smaller.image_id, smaller.archive()) as second,
+    ):
+        return compare(host, image, (first, second), trial, mark)
+
+
+def compare(host: TrialHost, image: Original, names: tuple[str, str], trial: Trial, mark: str) -> Compared:
+    """Run the commands in both: the original, and the smaller image (the second of `names`)."""
+    alive = []
     for command in trial.commands:
         said = f"with {list(command)}" if command else "with its own command"
         words = arguments(image, command)
         first, second = (host.run(name, words, seconds=trial.seconds, mark=mark) for name in names)
-        if why := _useless(first, trial):
-            return f"{said}, the original {why}"
+        if why := _useless(first):
+            return Compared(f"{said}, the original {why}")
         found = _difference(first, second)
-        if not found:
-            continue
-        if again := _difference(first, host.run(names[0], words, seconds=trial.seconds, mark=mark)):
-            return f"{said}, the original itself differs from run to run ({again})"
-        return f"{said}, it differs from the original: {found}"
-    return ""
+        if found:
+            if again := _difference(first, host.run(names[0], words, seconds=trial.seconds, mark=mark)):
+                return Compared(f"{said}, the original itself differs from run to run ({again})")
+            return Compared(f"{said}, it differs from the original: {found}")
+        if isinstance(first, Ran) and first.code is None:
+            told = f"and had written the same {len(first.out) + len(first.err)} bytes"
+            told = told if first.out or first.err else "and had written nothing"
+            alive.append(plain(f"{said[0].upper()}{said[1:]} both still ran after {trial.seconds} s, {told}."))
+    return Compared(alive=tuple(alive))
 
 
-def _useless(ran: Ran | Cannot, trial: Trial) -> str:
+def _useless(ran: Ran | Cannot) -> str:
     if isinstance(ran, Cannot):
         return f"cannot be started ({_clean(ran.why)})"
-    if ran.code is None:
-        return f"does not end within {trial.seconds} s, and shows nothing"
     if ran.cut:
         return "writes more than can be compared"
     return ""

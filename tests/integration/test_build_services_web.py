@@ -96,7 +96,8 @@ def test_a_workflow_is_dispatched_once_for_a_run(actions: Actions) -> None:
     for _ in range(2):
         assert builders.start(mine).state is BuildState.RUNNING
     image = "images.example:5000/team/app:v1"
-    assert actions.dispatches == [{"ref": "release-v1", "inputs": {"image": image, "paydown_run": mine.mark}}]
+    inputs = {"image": image, "paydown_run": mine.mark, "no_cache": "true"}
+    assert actions.dispatches == [{"ref": "release-v1", "inputs": inputs}]
     assert actions.tokens == {"Bearer t0ken"}
     assert builders.find(mine) == Build(BuildState.RUNNING, "https://github.com/acme/images/actions/runs/1")
     actions.listed = False
@@ -104,6 +105,17 @@ def test_a_workflow_is_dispatched_once_for_a_run(actions: Actions) -> None:
     actions.listed = True
     actions.end("success")
     assert builders.find(mine).state is BuildState.DONE
+
+
+@pytest.mark.parametrize(("named", "inputs"), [("fresh", {"fresh": "true"}), (None, {})])
+def test_the_input_without_cache_is_called_as_the_policy_says(
+    actions: Actions, named: str | None, inputs: dict[str, str]
+) -> None:
+    by = {"via": "workflow", "url": actions.url, "file": "rebuild.yml", "secret": SECRET, "no_cache": named}
+    mine = job(by)
+    Builders(Inventory()).start(mine)
+    image = "images.example:5000/team/app:v1"
+    assert [one["inputs"] for one in actions.dispatches] == [{"image": image, "paydown_run": mine.mark, **inputs}]
 
 
 def test_a_failed_run_tells_which_step_it_was(actions: Actions) -> None:

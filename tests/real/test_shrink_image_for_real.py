@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import io
-import json
-import random
 import subprocess
-import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import docker
 import pytest
 
-from functions.shrink_image import app
-from functions.shrink_image.app import ShrinkImage
 from functions.shrink_image.elf import read_elf
-from local import registry as local_registry
-from local.processes import free_port
 from local.registry import Registry
-from paydown.clients.docker_hosts.trials import LABEL
-from paydown.clients.registry import RegistryApi
-from paydown.clients.registry_content import OCI_MANIFEST, Manifest, digest_of
-from paydown.events import ImagePushed
-from paydown.inventory import Tag, Unix
-from paydown.ledger import Ledger, Outcome, Run
+from paydown.ledger import Outcome
 from paydown.plan import Done, Moot
-from paydown.policy import Policy
-from paydown.toil import Scene
-from paydown.toil.worker import Worker
-from tests.real.docker_engine import Engine, archive
-from tests.real.image_builds import Builds
-from tests.servers import need, need_program
-from tests.unit.ledgers import ledger_in_moto
+from tests.real.builder_image import image_of
+from tests.real.docker_engine import Engine
+from tests.real.shrinking import HELLO, STATIC, Shrinking, compiled, config, images, shrinking, tree
+from tests.servers import need_program
 
-SAMPLE = json.loads((Path(__file__).parents[2] / "events/shrink_image/image_pushed.json").read_text())
-BALLAST = random.Random(4).randbytes(2_500_000)
-"""What the image has beside its program."""
-HELLO = """
-#include <stdio.h>
-int main(int count, char **words) {
-    printf("hello %s\\n", count > 1 ? words[1] : "nobody");
-    fprintf(stderr, "done\\n");
-    return count > 2 ? 3 : 0;
-}
-"""
+__all__ = ["compiled", "images", "shrinking"]
 LISTS = """
 #include <stdio.h>
 int main(void) {
@@ -69,6 +39,14 @@ int main(void) {
     return 0;
 }
 """
+NAMES_REST = "/usr/share/zoneinfo/Europe/Berlin -1\n/etc/localtime -1\n0 0 /srv\n"
+CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
+LOADER, LIBC = Path("/lib64/ld-linux-x86-64.so.2"), Path("/lib/x86_64-linux-gnu/libc.so.6")
+SERVICE = """
+#include <stdio.h>
+#include <unistd.h>
+int main(void) { puts("listening"); fflush(stdout); pause(); return 0; }
+"""
 CLOCK = """
 #include <stdio.h>
 #include <time.h>
@@ -76,151 +54,14 @@ int main(void) { struct timespec now; clock_gettime(CLOCK_REALTIME, &now); print
 """
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., bytes]:
-    """Programs of C, compiled once each."""
-    need_program("gcc", "gcc libc6-dev")
-    folder = tmp_path_factory.mktemp("programs")
-    known: dict[tuple[str, ...], bytes] = {}
-
-    def program(source: str, *flags: str) -> bytes:
-        key = (source, *flags)
-        if key not in known:
-            text, made = folder / f"{len(known)}.c", folder / f"{len(known)}"
-            text.write_text(source)
-            subprocess.run(["gcc", "-O1", *flags, "-o", str(made), str(text)], check=True)
-            known[key] = made.read_bytes()
-        return known[key]
-
-    return program
-
-
-@pytest.fixture(scope="module")
-def images(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
-    """A registry beside the engine."""
-    need(local_registry.program(), "the registry is not installed (apt-get install docker-registry)")
-    docker_engine.clear()
-    with Registry(tmp_path_factory.mktemp("images"), f"http://127.0.0.1:{free_port()}/", "unused") as registry:
-        yield registry
-    docker_engine.clear()
-
-
-class Shrinking:
-    """Pushes of one repository, and the runs that they begin."""
-
-    def __init__(self, engine: Engine, registry: Registry, ledger: Ledger, name: str) -> None:
-        self.builds = Builds(engine, registry, name)
-        self.ledger, self.registry, self.engine, self.name = ledger, registry, engine, name
-        self.api = RegistryApi(registry.url, dict)
-        self.pushes = 0
-        host = {"uid": "h1", "name": "build-1", "reach": Unix(via="unix", path=str(engine.socket)).model_dump()}
-        declared = {"uid": "r1", "name": registry.host, "url": registry.url}
-        inventory = {"hosts": [{**host, "builds": [f"{registry.host}/*"]}], "registries": [declared]}
-        ledger.inventory.publish(inventory, "test", datetime.now(UTC))
-
-    def push(self, dockerfile: str, **files: bytes) -> None:
-        """Build it on the engine, and push it from there."""
-        self.builds.files = {"ballast": BALLAST, **files}
-        self.builds.build(dockerfile)
-
-    def put(self, program: bytes, files: Mapping[str, bytes] | None = None, **config: Any) -> None:
-        """Push an image of `/usr/bin/hello` with other files, which the engine does not have yet."""
-        layer = archive({"srv/ballast": BALLAST, "usr/bin/hello": program, **(files or {})})
-        document = {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": {"Entrypoint": ["hello"], **config},
-            "rootfs": {"type": "layers", "diff_ids": [digest_of(layer)]},
-        }
-        raw = json.dumps(document).encode()
-        listed = []
-        for content, kind in ((raw, "config.v1+json"), (layer, "layer.v1.tar")):
-            self.api.upload_blob(self.name, digest_of(content), [content])
-            media_type = f"application/vnd.oci.image.{kind}"
-            listed.append({"mediaType": media_type, "digest": digest_of(content), "size": len(content)})
-        manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": listed[0], "layers": listed[1:]}
-        self.api.put_manifest(self.name, "latest", Manifest.made(manifest, OCI_MANIFEST))
-
-    def run(self, *commands: Sequence[str], seconds: int = 2, **settings: Any) -> Run:
-        """What becomes of a push."""
-        trial = {"image": f"{self.registry.host}/{self.name}", "commands": commands, "seconds": seconds}
-        trial |= {"keep": settings.pop("keep", [])}
-        policy = {"mode": "enforce", "cool_down_seconds": 0, "settings": {"trials": [trial], **settings}}
-        now = datetime.now(UTC)
-        self.ledger.policy.publish({"toils": {"shrink_image": policy}}, "test", now)
-        self.pushes += 1
-        place = {"registry": self.registry.host, "repository": self.name, "tag": "latest"}
-        detail = {**SAMPLE["detail"], **place, "key": f"registry:{self.name}{self.pushes}"}
-
-        def report(run_id: str, error: Exception) -> None:
-            raise AssertionError(run_id) from error
-
-        worker = Worker(
-            toil=ShrinkImage,
-            ledger=self.ledger,
-            observing=False,
-            send=lambda toil, bodies: None,
-            report=report,
-            now=lambda: datetime.now(UTC),
-            deadline=now + timedelta(seconds=58),
-        )
-        [run] = worker.handle({**SAMPLE, "detail": detail})
-        return run
-
-    def steps(self, run: Run) -> Mapping[str, Any]:
-        """What was planned, by verb."""
-        return {step.action.verb(): step for step in self.ledger.journal.read(run, run.plan_number, VERBS)}
-
-    def toil(self, run: Run) -> tuple[ShrinkImage, Tag]:
-        """The toil type and its target, as the run had them."""
-        inventory = self.ledger.inventory.current().document
-        scene = Scene(
-            run_id=run.id,
-            event=ImagePushed.from_detail(dict(run.event)),
-            inventory=inventory,
-            policy=Policy(),
-            settings=app.Settings(),
-            observing=False,
-            now=lambda: datetime.now(UTC),
-            nudge=lambda toil, event, ref: None,
-            has_run=lambda toil, event, target: False,
-        )
-        target = inventory.find(run.ref)
-        assert isinstance(target, Tag)
-        return ShrinkImage(scene), target
-
-    def said(self, run: Run) -> str:
-        return str(self.steps(run)["publish_proposal"].action.text)
-
-    def tags(self) -> list[str]:
-        return self.api.tags(self.name)
-
-
-VERBS = {one.verb(): one for one in ShrinkImage.does}
-
-
-@pytest.fixture
-def shrinking(
-    docker_engine: Engine, images: Registry, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Shrinking]:
-    with ledger_in_moto() as ledger:
-        monkeypatch.setattr(app, "open_ledger", lambda: ledger)
-        name = request.node.originalname.removeprefix("test_").replace("_", "-")[:60].strip("-")
-        yield Shrinking(docker_engine, images, ledger, name)
-        left = docker_engine.docker("container", "ls", "--all", "--quiet", "--filter", f"label={LABEL}")
-        assert left == "", "a container was left"
-
-
-STATIC = 'FROM scratch\nCOPY ballast /srv/ballast\nCOPY hello /usr/bin/hello\nENTRYPOINT ["hello"]\n'
-
-
 def test_a_static_program_is_offered_alone(shrinking: Shrinking, compiled: Callable[..., bytes]) -> None:
     shrinking.push(STATIC + "STOPSIGNAL 9\nEXPOSE 80\n", hello=compiled(HELLO, "-static"))
     run = shrinking.run([], ["you"], ["you", "there"], seconds=1)
     assert run.status is Outcome.VERIFIED, run.reasons
     offered = run.evidence["offered"]
-    assert offered == f"{shrinking.registry.host}/{shrinking.name}:latest-scratch", run.evidence
-    assert shrinking.tags() == ["latest", "latest-scratch"]
+    tag = shrinking.small_tag()
+    assert offered == f"{shrinking.registry.host}/{shrinking.name}:{tag}", run.evidence
+    assert shrinking.tags() == ["latest", tag]
     engine = shrinking.engine
     done = engine.docker("run", "--rm", "--network", "none", offered, "there")
     assert done == "hello there"
@@ -246,29 +87,68 @@ def test_the_proposed_dockerfile_of_a_static_program_makes_the_same(
     assert config(shrinking.engine, by_hand) == config(shrinking.engine, run.evidence["offered"])
 
 
-def test_a_dynamic_program_is_explained(shrinking: Shrinking, compiled: Callable[..., bytes], tmp_path: Path) -> None:
+def test_a_dynamic_program_is_explained(shrinking: Shrinking, compiled: Callable[..., bytes]) -> None:
     program = compiled(HELLO)
-    interpreter, library = "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6"
-    dockerfile = f"FROM scratch\nCOPY ballast /b\nCOPY hello /hello\nCOPY loader {interpreter}\nCOPY libc {library}\n"
-    dockerfile += 'CMD ["/hello"]\n'
-    shrinking.push(dockerfile, hello=program, loader=Path(interpreter).read_bytes(), libc=Path(library).read_bytes())
+    dockerfile = f"FROM scratch\nCOPY ballast /b\nCOPY hello /hello\nCOPY loader {LOADER}\nCOPY libc {LIBC}\n"
+    shrinking.push(dockerfile + 'CMD ["/hello"]\n', hello=program, loader=LOADER.read_bytes(), libc=LIBC.read_bytes())
     run = shrinking.run(["you"])
     assert run.status is Outcome.VERIFIED
     assert set(shrinking.steps(run)) == {"publish_proposal"}
     assert shrinking.tags() == ["latest"]
     said, action = shrinking.said(run), shrinking.steps(run)["publish_proposal"].action
-    assert f"It is loaded by {interpreter}, with 2 libraries" in said
-    assert f"  libc.so.6 => {library}\n" in said
+    assert f"It is loaded by {LOADER}, with 2 libraries" in said
+    assert f"  libc.so.6 => {LIBC}\n" in said
     assert "a dynamic program" in said
     assert "its program is not static" in said
     assert action.dockerfile.count("FROM ") == 2
-    # What it proposes to run makes a static program of the same source.
-    [command] = [line for line in action.dockerfile.splitlines() if "-static" in line]
-    (tmp_path / "hello.c").write_text(HELLO)
-    made = tmp_path / "app"
-    shell = command.removeprefix(" && ").replace("/out/app", str(made))
-    subprocess.run(shell, shell=True, check=True, cwd=tmp_path)  # noqa: S602 -- what our own code proposes
-    assert read_elf(made.read_bytes()).static
+
+
+@pytest.fixture(scope="module")
+def compiler(docker_engine: Engine, images: Registry, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image that a proposal builds in, with the compiler of this machine."""
+    need_program("gcc", "gcc libc6-dev")
+    said = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout
+    name = f"gcc:{said.strip()}"
+    image_of(docker_engine, tmp_path_factory.mktemp("compiler"), name, ("gcc", "libc6-dev"))
+    return name
+
+
+@pytest.mark.parametrize("along", [False, True], ids=["alone", "with-certificates"])
+def test_the_proposed_dockerfile_of_a_dynamic_program_is_built_and_does_the_same(
+    shrinking: Shrinking, compiled: Callable[..., bytes], compiler: str, along: bool
+) -> None:
+    source = NAMES if along else HELLO
+    files = {"hello": compiled(source), "loader": LOADER.read_bytes(), "libc": LIBC.read_bytes(), "ca": b"-----BEGIN\n"}
+    dockerfile = f"FROM scratch\nCOPY ballast /b\nCOPY hello /hello\nCOPY loader {LOADER}\nCOPY libc {LIBC}\n"
+    dockerfile += f'COPY ca {CERTIFICATES}\nENV HOME=/srv\nENTRYPOINT ["/hello"]\n'
+    shrinking.push(dockerfile, **files)
+    run = shrinking.run()
+    proposed = shrinking.steps(run)["publish_proposal"].action.dockerfile
+    assert proposed.startswith(f"FROM {compiler} AS build\n")
+    assert ("AS original" in proposed) is along
+    made = shrinking.engine.build("by-hand", proposed, **{"hello.c": source.encode()})  # as it is, without an edit
+
+    def behaves(image: str, *words: str) -> tuple[int, str, str]:
+        command = ["docker", "--host", shrinking.engine.host, "run", "--rm", "--network", "none", image, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    for words in ([], ["you"], ["you", "there"]):
+        assert behaves(made, *words) == behaves(shrinking.builds.image, *words)
+    assert behaves(made, "you")[1] == (f"{CERTIFICATES} 0\n" + NAMES_REST if along else "hello you\n")
+    found = tree(shrinking.engine, made)
+    kept = {"hello", CERTIFICATES.lstrip("/")} if along else {"hello"}
+    assert {path for path, entry in found.items() if entry[0] == b"0"} == kept
+    assert read_elf(found["hello"][4]).static
+    assert config(shrinking.engine, made) == config(shrinking.engine, shrinking.builds.image)
+
+
+def test_a_service_is_offered_for_what_it_wrote_so_far(shrinking: Shrinking, compiled: Callable[..., bytes]) -> None:
+    shrinking.put(compiled(SERVICE, "-static"))
+    run = shrinking.run([], seconds=1)
+    assert run.evidence["offered"], run.evidence
+    said = "With its own command both still ran after 1 s, and had written the same 10 bytes."
+    assert run.evidence["trial"].endswith(said)
 
 
 def test_a_library_that_is_not_there_is_named(shrinking: Shrinking, compiled: Callable[..., bytes]) -> None:
@@ -332,11 +212,22 @@ def test_a_program_that_differs_from_itself_is_not_offered(
     assert "the original itself differs from run to run" in run.evidence["trial"]
 
 
+def test_a_tag_that_moves_gets_an_offer_for_each_of_its_images(
+    shrinking: Shrinking, compiled: Callable[..., bytes]
+) -> None:
+    tags = ["latest"]
+    for source in (HELLO, NAMES):
+        shrinking.put(compiled(source, "-static"))
+        assert shrinking.run([]).evidence["offered"].endswith(shrinking.small_tag())
+        tags.append(shrinking.small_tag())
+    assert shrinking.tags() == sorted(tags)
+
+
 def test_a_tag_of_other_content_is_never_replaced(shrinking: Shrinking, compiled: Callable[..., bytes]) -> None:
     shrinking.put(compiled(HELLO, "-static"))
     other = shrinking.api.manifest(shrinking.name, "latest")
     shrinking.api.put_manifest(shrinking.name, "latest-scratch", other)
-    run = shrinking.run([])
+    run = shrinking.run([], tag="{tag}-scratch")
     assert set(shrinking.steps(run)) == {"publish_proposal"}
     assert "an image is never replaced" in shrinking.said(run)
     assert shrinking.api.digest(shrinking.name, "latest-scratch") == other.digest
@@ -349,35 +240,11 @@ def test_an_offer_can_be_taken_back(shrinking: Shrinking, compiled: Callable[...
     run = shrinking.run([])
     action = shrinking.steps(run)["offer_image"].action
     toil, target = shrinking.toil(run)
-    shrinking.api.put_manifest(shrinking.name, "wanted", shrinking.api.manifest(shrinking.name, "latest-scratch"))
+    tag = shrinking.small_tag()
+    shrinking.api.put_manifest(shrinking.name, "wanted", shrinking.api.manifest(shrinking.name, tag))
     assert toil.undo(action, target) == Moot("another tag may lead to it")
     shrinking.put(compiled(HELLO, "-static"), Labels={"a": "b"})
     shrinking.api.put_manifest(shrinking.name, "wanted", shrinking.api.manifest(shrinking.name, "latest"))
     assert isinstance(toil.undo(action, target), Done)
     assert shrinking.tags() == ["latest", "wanted"]
     assert toil.undo(action, target) == Moot("the tag does not lead to what was offered any more")
-
-
-def tree(engine: Engine, image: str) -> dict[str, tuple[Any, ...]]:
-    """The files of an image, without what the engine puts into each container."""
-    given = ("dev", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "sys", ".dockerenv")
-    with closing(docker.APIClient(base_url=engine.host, version="auto")) as client:
-        if ":" in image and "sha256" not in image:
-            client.pull(image)
-        container = client.create_container(image, ["/nothing"])["Id"]
-        content = b"".join(client.export(container))
-        client.remove_container(container)
-    found = {}
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
-        for one in tar:
-            held = tar.extractfile(one) if one.isreg() else None
-            found[one.name.rstrip("/")] = (one.type, one.mode, one.uid, one.gid, held.read() if held else b"")
-    return {path: entry for path, entry in found.items() if not path.startswith(given)}
-
-
-def config(engine: Engine, image: str) -> Mapping[str, Any]:
-    """What containers of an image are started with; but the label that says where it comes from."""
-    found = json.loads(engine.docker("image", "inspect", image))[0]["Config"]
-    labels = {name: text for name, text in (found["Labels"] or {}).items() if not name.startswith("paydown.")}
-    kept = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "StopSignal", "User", "Volumes", "WorkingDir")
-    return {"Labels": labels, **{name: found.get(name) or None for name in kept}}

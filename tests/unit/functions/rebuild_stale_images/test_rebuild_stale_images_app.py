@@ -2,160 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from functions.rebuild_stale_images import app
-from functions.rebuild_stale_images.actions import FinishBuild, Rebuild, StartBuild
+from functions.rebuild_stale_images.actions import FinishBuild, Rebuild
 from functions.rebuild_stale_images.app import RebuildStaleImages
-from functions.rebuild_stale_images.building import Builders, Job, job_of
-from functions.rebuild_stale_images.settings import Builder, Settings
+from functions.rebuild_stale_images.building import Builders, job_of
+from functions.rebuild_stale_images.settings import Builder
 from paydown.clients.codebuild import Build, BuildState
-from paydown.clients.registry_content import OCI_INDEX, OCI_MANIFEST, Manifest, digest_of
-from paydown.clients.web import NotThere
+from paydown.clients.registry_content import OCI_INDEX, OCI_MANIFEST, Manifest
 from paydown.errors import PermanentError
-from paydown.events import ImagePushed, Sweep
+from paydown.events import ImagePushed
 from paydown.inventory import Inventory, Registry
-from paydown.plan import Done, Draft, Moot, NotYet, Record, Step, StepState, Unverified, Verified
-from paydown.policy import Policy
-from paydown.toil import Scene
-
-NOW = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
-HOST = "images.example:5000"
-BASE, APP, WEB = f"{HOST}/base/debian:current", f"{HOST}/team/app:latest", f"{HOST}/team/web:latest"
-CODEBUILD = {"via": "codebuild", "project": "images"}
-INVENTORY = {
-    "registries": [
-        {"uid": "r", "name": HOST, "url": f"https://{HOST}", "bases": ["base/debian"]},
-        {"uid": "s", "name": "other.example", "url": "https://other.example", "repositories": ["none"]},
-    ],
-    "hosts": [
-        {"uid": "h", "name": "build-1", "reach": {"via": "unix", "path": "/var/run/docker.sock"}},
-        {"uid": "i", "name": "far", "reach": {"via": "ssm", "instance_id": "i-0123456789abcdef0"}},
-    ],
-    "sources": [{"uid": "g", "name": "app", "url": "https://git.example/app.git", "images": [f"{HOST}/team/app"]}],
-}
-
-
-@dataclass
-class FakeRegistry:
-    """Repositories with tags, manifests and configurations."""
-
-    held: dict[tuple[str, str], Manifest] = field(default_factory=dict)
-    blobs: dict[str, bytes] = field(default_factory=dict)
-
-    def push(
-        self, repository: str, tag: str, layers: str, history: list[dict[str, Any]] | None = None, **notes: str
-    ) -> str:
-        """An image whose layers are letters."""
-        ids = [f"sha256:{hashlib.sha256(one.encode()).hexdigest()}" for one in layers]
-        steps = [{"created_by": f"COPY {one} / # buildkit"} for one in layers] if history is None else history
-        raw = json.dumps({"rootfs": {"diff_ids": ids}, "history": steps, "config": None}).encode()
-        self.blobs[digest_of(raw)] = raw
-        annotations = {name.replace("_", "."): value for name, value in notes.items()}
-        made = Manifest.made({"config": {"digest": digest_of(raw)}, "annotations": annotations}, OCI_MANIFEST)
-        self.held[repository, tag] = self.held[repository, made.digest] = made
-        return made.digest
-
-    def repositories(self, patterns: tuple[str, ...]) -> list[str]:
-        return sorted({name for name, _ in self.held}) if patterns == ("*",) else []
-
-    def tags(self, repository: str) -> list[str]:
-        return sorted(tag for name, tag in self.held if name == repository and ":" not in tag)
-
-    def manifest(self, repository: str, reference: str) -> Manifest:
-        with suppress(KeyError):
-            return self.held[repository, reference]
-        raise NotThere(reference)
-
-    def blob(self, repository: str, digest: str, limit: int) -> bytes:
-        return self.blobs[digest]
-
-
-@dataclass
-class World:
-    """A registry with a base, two images upon it, and builders whose builds a test ends."""
-
-    registry: FakeRegistry = field(default_factory=FakeRegistry)
-    builds: dict[str, Build] = field(default_factory=dict)
-    started: list[str] = field(default_factory=list)
-    runs: list[Any] = field(default_factory=list)
-    settings: dict[str, Any] = field(
-        default_factory=lambda: {"builders": [{"images": f"{HOST}/team/*", "by": CODEBUILD}]}
-    )
-    inventory: Mapping[str, Any] = field(default_factory=lambda: INVENTORY)
-
-    @property
-    def toil(self) -> RebuildStaleImages:
-        detail = {"key": "k", "at": NOW, "rule": "daily"}
-        scene = Scene(
-            run_id="run-1",
-            event=Sweep.model_validate(detail),
-            inventory=Inventory.parse(self.inventory),
-            policy=Policy(),
-            settings=Settings.model_validate(self.settings),
-            observing=False,
-            now=lambda: NOW,
-            nudge=lambda toil, event, ref: None,
-            has_run=lambda toil, event, target: False,
-        )
-        return RebuildStaleImages(scene)
-
-    @property
-    def target(self) -> Registry:
-        return self.toil.inventory.registries[0]
-
-    def plan(self) -> Draft:
-        return self.toil.plan(self.target)
-
-    def apply(self, action: Rebuild) -> Any:
-        assert isinstance(action, StartBuild | FinishBuild)
-        return self.toil.apply(action, self.target)
-
-    def verify(self, draft: Draft, whys: Mapping[str, str] | None = None) -> Any:
-        actions = [(number, action) for number, stage in enumerate(draft.stages) for action in stage]
-        steps = [
-            Step(index, stage, action, StepState.DONE, why=(whys or {}).get(action.object, ""))
-            for index, (stage, action) in enumerate(actions)
-        ]
-        return self.toil.verify(self.target, Record(draft.before, steps, NOW))
-
-
-@pytest.fixture
-def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """The base was pushed by its date before it became another one."""
-    made = World()
-    made.registry.push("base/debian", "2026-10-01", "O")
-    made.registry.push("base/debian", "current", "N")
-    made.registry.push("team/app", "latest", "OA")
-    made.registry.push("team/web", "latest", "OAW")
-    made.registry.push("team/lone", "latest", "X")
-
-    class Fake(Builders):
-        def start(self, job: Job) -> Build:
-            made.started.append(job.image)
-            return made.builds.setdefault(job.image, Build(BuildState.RUNNING, "b1"))
-
-        def find(self, job: Job) -> Build:
-            return made.builds.get(job.image, Build(BuildState.ABSENT))
-
-    history = SimpleNamespace(begun=lambda *_, **__: iter(()), runs=lambda entries: iter(made.runs))
-    monkeypatch.setattr(app, "open_ledger", lambda: SimpleNamespace(history=history))
-    monkeypatch.setattr(app, "open_registry", lambda registry, secret: made.registry)
-    monkeypatch.setattr(app, "Builders", Fake)
-    return made
-
-
-def flat(draft: Draft) -> list[tuple[str, str]]:
-    return [(action.verb(), action.object) for stage in draft.stages for action in stage]
+from paydown.plan import Done, Draft, Moot, NotYet, Unverified, Verified
+from tests.unit.functions.rebuild_stale_images.conftest import (
+    APP,
+    BASE,
+    CODEBUILD,
+    HOST,
+    INVENTORY,
+    NOW,
+    WEB,
+    World,
+    flat,
+)
 
 
 def test_it_plans_a_start_and_an_end_for_each_image_in_order(world: World) -> None:
@@ -230,11 +105,15 @@ def test_a_build_is_begun_waited_for_and_looked_at_in_the_registry(world: World)
     assert isinstance(world.apply(start), Done)
     assert world.apply(finish) == NotYet(NOW + timedelta(seconds=20), f"b1 builds {APP}")
     world.builds[APP] = Build(BuildState.DONE, "b1")
-    assert world.apply(finish) == Moot("the build succeeded, but the tag is the same image as before")
-    world.registry.push("team/app", "latest", "OB")
-    assert world.apply(finish) == Moot(f"the build succeeded, but its layers do not begin with those of {BASE}")
+    base = world.registry.held["base/debian", "current"].digest
+    said = {"previous": finish.digest, "build": "b1", "base": base}
+    same = {"image": finish.digest, "fault": "the tag is the same image as before"}
+    assert world.apply(finish) == Done({**said, **same})
+    made = world.registry.push("team/app", "latest", "OB")
+    old = {"image": made, "fault": f"its layers do not begin with those of {BASE}"}
+    assert world.apply(finish) == Done({**said, **old})
     made = world.registry.push("team/app", "latest", "NA")
-    assert world.apply(finish) == Done({"image": made, "previous": finish.digest, "build": "b1"})
+    assert world.apply(finish) == Done({**said, "image": made})
     assert world.apply(start) == Moot(f"it is {made} meanwhile")
     assert isinstance(world.apply(later), Done)
     world.builds[WEB] = Build(BuildState.DONE, "b2")
@@ -245,6 +124,7 @@ def test_a_build_is_begun_waited_for_and_looked_at_in_the_registry(world: World)
     assert isinstance(seen, Verified)
     assert seen.saved == {"images": 2}
     assert seen.evidence["rebuilt"] == {APP: made, WEB: web}
+    assert seen.evidence["stands_on"] == {APP: f"{BASE}@{base}", WEB: f"{APP}@{made}"}
 
 
 def test_what_waits_for_a_base_that_failed_is_not_begun(world: World) -> None:

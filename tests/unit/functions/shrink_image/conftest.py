@@ -12,7 +12,7 @@ from functions.shrink_image import app
 from functions.shrink_image.app import ShrinkImage
 from paydown.ledger import Ledger, Run
 from paydown.toil.worker import Worker
-from tests.unit.functions.advise_image_layers.test_advise_image_layers_app import Tickets
+from tests.unit.functions.report_outcome.fake_tickets import Tickets
 from tests.unit.functions.shrink_image.layers import FakeRegistry
 from tests.unit.functions.shrink_image.scenes import INVENTORY, NOW, SAMPLE, TAG, TRIALS, FakeHost
 from tests.unit.ledgers import ledger_in_moto

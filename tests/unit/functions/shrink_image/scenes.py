@@ -26,7 +26,6 @@ NOW = datetime(2026, 7, 3, tzinfo=UTC)
 SAMPLE = json.loads((Path(__file__).parents[4] / "events/shrink_image/image_pushed.json").read_text())
 REGISTRY, REPOSITORY, TAG = (SAMPLE["detail"][name] for name in ("registry", "repository", "tag"))
 NAME = f"{REGISTRY}/{REPOSITORY}"
-SMALL = f"{TAG}-scratch"
 INVENTORY: dict[str, Any] = {
     "hosts": [
         {
@@ -83,6 +82,14 @@ class FakeHost:
 def push(registry: FakeRegistry, program: bytes = PROGRAM, files: dict[str, Any] | None = None, **config: Any) -> str:
     made = layer({**FILES, "usr/bin/app": program, **(files or {})})
     return registry.push(TAG, [made], **{"Entrypoint": ["app"], **config})
+
+
+def small(digest: str) -> str:
+    """The tag of the smaller image of an original."""
+    return f"{TAG}-scratch-{digest[7:19]}"
+
+
+SMALL = small(push(FakeRegistry()))
 
 
 def actions(ledger: Ledger, run: Run) -> dict[str, Any]:

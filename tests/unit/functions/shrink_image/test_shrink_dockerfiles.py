@@ -144,15 +144,17 @@ def test_the_dockerfile_of_a_static_program() -> None:
 
 def test_the_dockerfile_of_a_dynamic_program() -> None:
     zones = [f"/usr/share/zoneinfo/{name}" for name in ("UTC", "Zulu")]
-    text = from_source(image(Entrypoint=["/app"]), "/app", toolchain(GLIBC, b"", []), zones, [])
+    text = from_source(image(Entrypoint=["/app"]), "r.example/a", "/app", toolchain(GLIBC, b"", []), zones, [])
     assert text == (
         "FROM gcc:12.2.0 AS build\n"
         "WORKDIR /src\n"
         "COPY . .\n"
         "RUN mkdir -p /out \\\n && gcc -O2 -static -o /out/app *.c\n"
         "\n"
+        "FROM r.example/a@sha256:d1 AS original\n"
+        "\n"
         "FROM scratch\n"
-        'COPY --from="<your original image>" /usr/share/zoneinfo /usr/share/zoneinfo\n'
+        "COPY --from=original /usr/share/zoneinfo /usr/share/zoneinfo\n"
         "COPY --from=build /out/app /app\n"
         'ENTRYPOINT ["/app"]\n'
     )
@@ -175,7 +177,7 @@ def test_an_image_cannot_write_instructions(config: dict[str, Any]) -> None:
     own = {"", "FROM", "COPY", "WORKDIR", "#", "ENTRYPOINT", "VOLUME"}
     copied = from_image(image(**config), "r/a", ["/app\nRUN x"], [])
     assert {line.split(" ")[0] for line in copied.splitlines()} <= own
-    built = from_source(image(**config), "/a", toolchain(GLIBC, b"", []), [], [])
+    built = from_source(image(**config), "r/a", "/a", toolchain(GLIBC, b"", []), [], [])
     commands = [line for line in built.splitlines() if line.startswith("RUN")]
     assert commands == ["RUN mkdir -p /out \\"]
 

@@ -14,7 +14,7 @@ from paydown.errors import PermanentError, RetryableError
 from paydown.events import ImagePushed, Sweep
 from paydown.inventory import Inventory
 from paydown.ledger import Ledger, Outcome
-from tests.unit.functions.advise_image_layers.test_advise_image_layers_app import Tickets
+from tests.unit.functions.report_outcome.fake_tickets import Tickets
 from tests.unit.functions.shrink_image.conftest import Work
 from tests.unit.functions.shrink_image.layers import FakeRegistry, layer
 from tests.unit.functions.shrink_image.scenes import (
@@ -34,6 +34,7 @@ from tests.unit.functions.shrink_image.scenes import (
     push,
     scene,
     skipped,
+    small,
     toil_of,
     trial_of,
     why,
@@ -216,10 +217,30 @@ def test_the_ticket_says_what_came_of_the_trial(
     assert "“original”, then “smaller”" in text
     assert "Proposed Dockerfile:\n\nFROM " in text
     host.says = lambda image, words: Ran(0)
-    push(registry, files={"more": b""})
+    digest = push(registry, files={"more": b""})
     work(tracker="helpdesk")
     [text] = tickets.of("100")
-    assert f"it is offered as {NAME}:{SMALL}." in text
+    assert f"it is offered as {NAME}:{small(digest)}." in text
+
+
+def test_each_image_of_a_tag_that_moves_is_offered(work: Work, registry: FakeRegistry, host: FakeHost) -> None:
+    push(registry)
+    offered = [work().evidence["offered"]]
+    digest = push(registry, program=elf(tail=b"the program is another one"))
+    offered.append(work().evidence["offered"])
+    assert offered == [f"{NAME}:{SMALL}", f"{NAME}:{small(digest)}"]
+    assert registry.written == [SMALL, small(digest)]
+
+
+def test_what_a_host_could_not_try_is_tried_with_the_next_push(
+    work: Work, registry: FakeRegistry, host: FakeHost
+) -> None:
+    push(registry)
+    host.trouble = PermanentError("the image cannot be pulled within 10 s")
+    first = work()
+    assert (first.status, first.evidence["offered"]) == (Outcome.VERIFIED, "")
+    host.trouble = None
+    assert work().evidence["offered"] == f"{NAME}:{SMALL}"
 
 
 def test_observing_reads_only(work: Work, registry: FakeRegistry, host: FakeHost, ledger: Ledger) -> None:

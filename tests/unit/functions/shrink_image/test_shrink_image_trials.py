@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
+from functions.shrink_image import app
 from functions.shrink_image.actions import offered, result, ticket_text
 from functions.shrink_image.settings import Settings, Trial
 from paydown.clients.docker import Cannot, Ran
+from paydown.errors import RetryableError
 from paydown.inventory import Inventory
-from paydown.plan import Done, Moot, Record, Step, StepState, Unverified, Verified
+from paydown.plan import Done, Moot, NotYet, Record, Step, StepState, Unverified, Verified
 from paydown.toil import Scene
 from tests.unit.functions.shrink_image.layers import FakeRegistry, layer
 from tests.unit.functions.shrink_image.scenes import (
@@ -33,7 +36,7 @@ from tests.unit.functions.shrink_image.scenes import (
         (Ran(1, b"1.4\n", b"no file\n"), "exit code 0, then 1; line 1 of standard error: “(nothing)”, then “no file”"),
         (Ran(0, b"1.5\n"), "line 1 of standard output: “1.4”, then “1.5”"),
         (Ran(0, b"1.4\n", b"careful\n"), "line 1 of standard error"),
-        (Ran(None), "exit code 0, then none in time"),
+        (Ran(None, b"1.4\n"), "exit code 0, then none in time"),
         (Cannot("exec: no such file"), "it cannot be started (exec: no such file)"),
     ],
 )
@@ -45,7 +48,6 @@ def test_what_differs_gets_no_tag(registry: FakeRegistry, host: FakeHost, smalle
 @pytest.mark.parametrize(
     ("original", "said"),
     [
-        (Ran(None), "does not end within 2 s"),
         (Ran(0, b"x", cut=True), "writes more than can be compared"),
         (Cannot("no such file"), "cannot be started"),
     ],
@@ -54,6 +56,42 @@ def test_an_original_that_shows_nothing(
     registry: FakeRegistry, host: FakeHost, original: Ran | Cannot, said: str
 ) -> None:
     host.says = lambda image, words: original
+    assert said in trial_of(registry)
+
+
+@pytest.mark.parametrize(
+    ("ran", "said"),
+    [
+        (Ran(None, b"ready\n", b"a\n"), "both still ran after 2 s, and had written the same 8 bytes."),
+        (Ran(None), "both still ran after 2 s, and had written nothing."),
+    ],
+)
+def test_a_service_is_offered_for_what_it_wrote_so_far(
+    registry: FakeRegistry, host: FakeHost, ran: Ran, said: str
+) -> None:
+    host.says = lambda image, words: ran
+    toil, target, offer, proposal = scene(registry)
+    done = toil.apply(offer, target)
+    assert isinstance(done, Done)
+    assert done.evidence["alive"] == [f"With ['--version'] {said}"]
+    steps = [Step(0, 0, offer, StepState.DONE, done.evidence), Step(1, 1, proposal, StepState.DONE)]
+    seen = toil.verify(target, Record({}, steps, NOW))
+    assert isinstance(seen, Verified)
+    assert seen.evidence["trial"].endswith(f"it is offered as {offer.object}. With ['--version'] {said}")
+
+
+@pytest.mark.parametrize(
+    ("smaller", "said"),
+    [
+        (Ran(1, b"ready\n", b"no file\n"), "exit code none in time, then 1"),
+        (Ran(None, b"ready?\n"), "line 1 of standard output: “ready”, then “ready?”"),
+        (Ran(None), "line 1 of standard output: “ready”, then “(nothing)”"),
+    ],
+)
+def test_a_service_that_behaves_otherwise_is_not(
+    registry: FakeRegistry, host: FakeHost, smaller: Ran, said: str
+) -> None:
+    host.says = lambda image, words: smaller if image == "smaller" else Ran(None, b"ready\n")
     assert said in trial_of(registry)
 
 
@@ -101,6 +139,29 @@ def test_a_worker_that_has_only_the_plan(registry: FakeRegistry, host: FakeHost)
     assert isinstance(fresh.apply(offer, target), Done)
     assert registry.written == [SMALL]
     assert fresh.apply(offer, target) == Moot("it is offered already")
+
+
+def test_what_took_long_to_read_again_is_tried_in_the_next_call(
+    registry: FakeRegistry, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, target, offer, _ = scene(registry)
+    fresh._last = None
+    monkeypatch.setattr(app, "AT_ONCE_SECONDS", -1.0)
+    again = NotYet(NOW + timedelta(seconds=1), "the original was read again, and is tried next")
+    assert fresh.apply(offer, target) == again
+    assert not host.ran
+    assert isinstance(fresh.apply(offer, target), Done)
+    assert registry.written == [SMALL]
+
+
+def test_what_could_not_be_read_again_in_time_is_tried_again(
+    registry: FakeRegistry, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fresh, target, offer, _ = scene(registry)
+    fresh._last = None
+    monkeypatch.setattr(app, "READ_SECONDS", 0.0)
+    with pytest.raises(RetryableError, match="was not read again"):
+        fresh.apply(offer, target)
 
 
 def test_what_changed_meanwhile_is_not_offered(registry: FakeRegistry, host: FakeHost) -> None:
