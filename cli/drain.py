@@ -22,7 +22,7 @@ from cli.output import moment
 from cli.queues import send_to_toil, url_of
 from cli.session import Session
 from paydown.events import UndoRequested
-from paydown.ledger import EVERYTHING, ConditionFailed, Lost, Outcome, Reason, Run, Status, run_id
+from paydown.ledger import EVERYTHING, WORKER_TIME, ConditionFailed, Lost, Outcome, Reason, Run, Status, run_id
 from paydown.ledger.run import moment as stored_moment
 from paydown.ledger.table import plain
 from paydown.toil.worker import wake_command
@@ -35,8 +35,6 @@ UNDO_TRIES = 3
 PASSES = 3
 """How often living runs are ended: somebody may take one up at the same moment."""
 REPORTING = "ReportOutcomeQueue"
-FUNCTION_SECONDS = 60
-"""How long a worker works at the most (the template's Timeout)."""
 
 
 @dataclass
@@ -195,7 +193,7 @@ class Drain:
     def _at_work(self) -> list[Run]:
         """Runs whose worker may be alive: its time is not over."""
         now = self.session.now()
-        soon = now + timedelta(seconds=FUNCTION_SECONDS)
+        soon = now + WORKER_TIME
         resting = (Status.DEFERRED, Status.HELD)
         return [
             run

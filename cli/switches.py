@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
-from cli.exits import FINE, NotFoundError
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cli.exits import FINE, CommandError, NotFoundError
+from cli.queues import send_to_toil
 from cli.session import Session
 from cli.toils import is_installed
 from paydown.errors import InvalidDocument
-from paydown.ledger import EVERYTHING, NoDocument, Stop
+from paydown.ledger import EVERYTHING, NoDocument, Stop, rests
+from paydown.toil.worker import wake_command
 
 
 def stop(session: Session) -> int:
@@ -19,7 +23,25 @@ def stop(session: Session) -> int:
     session.ledger.switches.stop(scope, who, session.args.why, session.now())
     session.out.data({"stopped": scope, "by": who, "why": session.args.why, "stops": _all(session)})
     session.out.line(f"stopped: {_named(scope)}. What is being done at this moment ends; nothing more is begun.")
+    _put_off(session, scope)
     return FINE
+
+
+def _put_off(session: Session, scope: str) -> None:
+    """Have the runs put off now that wait for the world, and would see the switch when they are due.
+
+    They do nothing till then: where this is not allowed, they only look as if they went on.
+    """
+    now, untold = session.now(), set()
+    for row in session.ledger.runs.alive():
+        run = session.ledger.runs.get(row["id"])
+        if run is None or scope not in (EVERYTHING, run.toil) or not rests(run, now) or run.toil in untold:
+            continue
+        try:
+            send_to_toil(session, run.toil, wake_command(run.id))
+        except (CommandError, ClientError, BotoCoreError) as error:
+            untold.add(run.toil)
+            session.out.note(f"runs of {run.toil} that wait are put off when they are due: {error}")
 
 
 def resume(session: Session) -> int:

@@ -1,5 +1,8 @@
 """`paydown stop` and `paydown resume`."""
 
+import json
+from datetime import timedelta
+
 import boto3
 
 from cli.connection import Connection
@@ -113,3 +116,35 @@ def test_switches_are_read_together_with_other_items(paydown, plant, clock):
     items = table.get_all([*switches.keys("switch_off_lamps"), other])
     assert [stop.scope for stop in switches.from_items(items)] == ["*"]
     assert switches.resumed_in(items) == clock()
+
+
+def test_runs_that_wait_are_put_off_at_once(paydown, plant, world, clock, house):
+    world.busy_until["hall"] = clock() + timedelta(seconds=300)
+    run = plant.look()
+    assert (run.status, world.switched) == (Status.WAITING, ["desk"])
+    assert plant.wake(run).status is Status.WAITING, "it is not due"
+    assert paydown("stop", "--why", "smoke", "--stack", house).code == 0
+    sqs = boto3.client("sqs")
+    url = sqs.get_queue_url(QueueName=f"{house}-toil-switch_off_lamps")["QueueUrl"]
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    plant.worker().handle(json.loads(message["Body"]))
+    run = plant.ledger.runs.get(run.id)
+    assert (run.status, plant.codes(run)) == (Status.DEFERRED, ["stopped"])
+    assert plant.ledger.runs.holder(run.target, clock()) is None
+
+
+def test_runs_of_another_toil_type_wait_on(paydown, plant, world, clock, house):
+    world.busy_until["hall"] = clock() + timedelta(seconds=300)
+    plant.look()
+    plant.ledger.policy.publish({"toils": {"other": {}}}, "test", clock())
+    assert paydown("stop", "other", "--why", "smoke", "--stack", house).code == 0
+    sqs = boto3.client("sqs")
+    url = sqs.get_queue_url(QueueName=f"{house}-toil-switch_off_lamps")["QueueUrl"]
+    assert "Messages" not in sqs.receive_message(QueueUrl=url)
+
+
+def test_without_its_queue_a_waiting_run_is_told_of(paydown, plant, world, clock):
+    world.busy_until["hall"] = clock() + timedelta(seconds=300)
+    plant.look()
+    answer = paydown("stop", "--why", "smoke")
+    assert (answer.code, "runs of switch_off_lamps that wait are put off when they are due" in answer.err) == (0, True)

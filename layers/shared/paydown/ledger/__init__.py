@@ -19,7 +19,7 @@ from paydown.ledger.images import Images
 from paydown.ledger.journal import Journal, Verbs
 from paydown.ledger.promotions import Promotions
 from paydown.ledger.run import Outcome, Reason, Run, Status, run_id
-from paydown.ledger.runs import Alive, Created, Runs
+from paydown.ledger.runs import WORKER_TIME, Alive, Created, Runs, rests
 from paydown.ledger.switches import EVERYTHING, Stop, Switches
 from paydown.ledger.table import ConditionFailed, Table
 from paydown.ledger.transitions import Busy, Crowded, Joined, Lost
@@ -27,6 +27,7 @@ from paydown.policy import Policy
 
 __all__ = [
     "EVERYTHING",
+    "WORKER_TIME",
     "Alive",
     "Approvals",
     "Busy",
@@ -57,6 +58,7 @@ __all__ = [
     "Verbs",
     "Version",
     "open_ledger",
+    "rests",
     "run_id",
 ]
 

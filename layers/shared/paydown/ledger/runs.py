@@ -40,6 +40,15 @@ class Alive(PaydownError):
     """The run has not ended: what it left half-done is not known yet."""
 
 
+WORKER_TIME = timedelta(seconds=60)
+"""How long a worker works at the most (the template's Timeout): the `due` of a run at work is no later than that."""
+
+
+def rests(run: Run, now: datetime) -> bool:
+    """Whether a run that was let in waits, and surely has no worker."""
+    return run.status in (Status.APPLYING, Status.WAITING) and run.due is not None and run.due > now + WORKER_TIME
+
+
 @dataclass(frozen=True)
 class Created:
     """What became of an event: the run that it began, or the one that it repeats or joined."""
@@ -161,13 +170,18 @@ class Runs(Transitions):
 
     # -- working ------------------------------------------------------------------------------------------------------
 
-    def take(self, id: str, now: datetime, deadline: datetime, toil: str | None = None) -> Run | None:
+    def take(
+        self, id: str, now: datetime, deadline: datetime, toil: str | None = None, *, resting: bool = False
+    ) -> Run | None:
         """Take a due run up, as its only worker until `deadline`; None if it is not due, ended, or another's.
 
-        `toil`: only if it is a run of this toil type.
+        `toil`: only if it is a run of this toil type. `resting`: also one that waits for the world, or for its next
+        try, so long that no worker can be at work on it.
         """
         run = self.get(id)
-        if run is None or run.ended or run.due is None or run.due > now or toil not in (None, run.toil):
+        if run is None or run.ended or run.due is None or toil not in (None, run.toil):
+            return None
+        if run.due > now and not (resting and rests(run, now)):
             return None
         taken = replace(run, fence=run.fence + 1, takes=run.takes + 1, due=deadline, updated=now)
         try:

@@ -85,7 +85,7 @@ class Worker:
             raise InvalidEvent("message", [("paydown", f"version {COMMAND_VERSION} is known here")])
         match message.get("command"):
             case "wake" if isinstance(message.get("run_id"), str):
-                run = self.ledger.runs.take(message["run_id"], self.now(), self.deadline, self.toil.name)
+                run = self._take(message["run_id"])
                 return [] if run is None else [self._advance(run)]
             case "look":
                 kind = EVENTS.get(str(message.get("detail_type")))
@@ -99,6 +99,14 @@ class Worker:
                     else [self._look(event, target, counted=message.get("counted") is True)]
                 )
         raise InvalidEvent("message", [("command", "must be `wake` with a `run_id`, or `look`")])
+
+    def _take(self, id: str) -> Run | None:
+        """The run, if it is due; or if it rests although its toil type is stopped: it is put off, and says so."""
+        runs = self.ledger.runs
+        taken = runs.take(id, self.now(), self.deadline, self.toil.name)
+        if taken is None and self.ledger.switches.stops(self.toil.name):
+            taken = runs.take(id, self.now(), self.deadline, self.toil.name, resting=True)
+        return taken
 
     def _event(self, event: Event) -> list[Run]:
         self.toil.learns(event, self._inventory, self.ledger.images, self.now())
