@@ -22,11 +22,14 @@ def run(session: Session) -> int:
     """Print the text and the Dockerfiles, or SARIF, or one Dockerfile alone."""
     args = session.args
     image, tag = _named(args.image)
-    found, action = _latest(session, image, tag)
+    found, action, quiet = _latest(session, image, tag)
     if args.sarif:
         session.out.document(sarif(action))
         return FINE
-    session.out.data({"run": found.id, **action.model_dump(mode="json")})
+    session.out.data({"run": found.id, "nothing_since": quiet, **action.model_dump(mode="json")})
+    if quiet:
+        session.out.line(f"Since then run {quiet} had nothing to advise. This is what run {found.id} said:")
+        session.out.line("")
     for line in action.text.splitlines():
         session.out.line(line)
     for title, text in _dockerfiles(action):
@@ -45,17 +48,21 @@ def _named(text: str) -> tuple[str, str]:
     return parts[1], parts[2] or "latest"
 
 
-def _latest(session: Session, image: str, tag: str) -> tuple[Run, Any]:
-    """The newest run that had advice on an image, and its action."""
+def _latest(session: Session, image: str, tag: str) -> tuple[Run, Any, str]:
+    """The newest run that had advice on an image, its action, and the run after it that had none (empty: none had)."""
     verbs = {verb.verb(): verb for verb in toil_type(TOIL).does}
     history, now = session.ledger.history, session.now()
     entries = history.begun(
         now - timedelta(days=DAYS), now, toil=TOIL, target=f"tag/{image}:{tag}", limit=RUNS, older=False
     )
+    quiet = ""
     for found in history.runs(entries):
         for step in session.ledger.journal.read(found, found.plan_number, verbs) if found.plan_number else ():
-            return found, step.action
-    raise NotFoundError(f"there is no advice on {image}:{tag} of the last {DAYS} days")
+            return found, step.action, quiet
+        if found.evidence.get("advice", found.before.get("advice")) == []:
+            quiet = quiet or found.id
+    why = f": run {quiet} had nothing to advise" if quiet else ""
+    raise NotFoundError(f"there is no advice on {image}:{tag} of the last {DAYS} days{why}")
 
 
 def _dockerfiles(action: Any) -> list[tuple[str, str]]:

@@ -8,22 +8,36 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from functions.advise_image_layers.commands import compiler_installed
-from functions.advise_image_layers.dockerfile import dockerfile
+from functions.advise_image_layers.compilers import compiler_of
+from functions.advise_image_layers.dockerfile import base_of, dockerfile
 from functions.advise_image_layers.image import Image, Instruction
-from functions.advise_image_layers.order import Blocks, Cost, as_built, by_weight, mean, merged, rebuilt, sunk
+from functions.advise_image_layers.merging import merged
+from functions.advise_image_layers.order import Blocks, Cost, as_built, by_weight, mean, rebuilt, sunk
 from functions.advise_image_layers.rebuild import Rebuild
 from functions.advise_image_layers.stages import multi_stage
 from paydown.clients.frozen import upgrades
 
 MOST = 30
 """Pieces of advice on one image."""
+UNASKED = frozenset(
+    {
+        "volatile-before-stable",
+        "frequent-before-rare",
+        "merge-run",
+        "merge-copy",
+        "merge-add",
+        "floating-base",
+        "deleted-later",
+        "overwritten-later",
+    }
+)
+"""What may be no question: who follows it gets the same files. Tests build each with real builders and compare them."""
 SHOWN_COPIES = 8
 SHOWN = 300
 """Characters of an instruction that are shown."""
@@ -94,7 +108,7 @@ def advise(
     said += [*_added(image), *_base(image), *_upgrades(image, limits, now), *_compilers(image, limits)]
     changed = blocks != as_built(image)
     costs = (was, rebuilt(image, blocks, volatile)) if volatile and changed else None
-    return Findings(tuple(said[:MOST]), dockerfile(image, blocks) if changed else "", costs)
+    return Findings(foremost(said), dockerfile(image, blocks) if changed else "", costs)
 
 
 def _by_rebuild(image: Image, volatile: Set[int], limits: Limits) -> tuple[Blocks, list[Advice]]:
@@ -187,8 +201,9 @@ def _merges(image: Image, blocks: Blocks, volatile: Set[int], limits: Limits) ->
         together = merged(image, blocks, volatile, word)
         if len(blocks) - len(together) < limits.saving_layers:
             continue
-        asks = word != "RUN" and image.script is None
-        question = " Do they have the same --chown, --chmod and --from?" if asks else ""
+        asks = image.script is None and (word != "RUN" or not image.classic)
+        options = "--mount, --network and --security" if word == "RUN" else "--chown, --chmod and --from"
+        question = f" Do they have the same {options}?" if asks else ""
         for block in together:
             if len(block) > 1:
                 text = f"{len(block)} {word} instructions in a row can be one, and make one layer.{question}"
@@ -220,7 +235,7 @@ def _base(image: Image) -> Iterator[Advice]:
         pinned = f" Today's is {name}@{image.base_digest}." if image.base_digest else ""
         text = f"The base image {name} has {what}: a rebuild may stand on another one.{pinned}"
         line = image.script.line if image.script else 0
-        yield Advice(rule="floating-base", text=text, lines=(line, line), instruction=f"FROM {name}"[:SHOWN])
+        yield advice_of("floating-base", text, lines=(line, line), instruction=f"FROM {name}"[:SHOWN])
 
 
 def _upgrades(image: Image, limits: Limits, now: datetime) -> Iterator[Advice]:
@@ -230,24 +245,33 @@ def _upgrades(image: Image, limits: Limits, now: datetime) -> Iterator[Advice]:
             days = (now - one.created).days
             text = (
                 f"This upgrade is a frozen point in time: the layer is {days} days old, and the cache keeps it as it "
-                f"is. Rebuild with --no-cache, or stand on a base image that is kept up to date."
+                f"is. Should it be built anew with --no-cache, or stand on a base image that is kept up to date?"
             )
             yield about(image, number, "frozen-upgrade", text)
 
 
 def _compilers(image: Image, limits: Limits) -> Iterator[Advice]:
-    for number, one in _own(image):
-        name = compiler_installed(one.rest) if one.word == "RUN" else ""
-        if not name or one.size < max(1, limits.saving_bytes):
-            continue
-        text = (
-            f"This installs {name}, which stays in the image with up to {megabytes(one.size)}. Is it needed when the "
-            f"image runs? If not, a stage of its own builds, and the image gets what was built."
-        )
-        proposed = multi_stage(image, number)
-        yield about(
-            image, number, "compiler-left", text, asks=True, saves_bytes=one.size, saves_layers=1, dockerfile=proposed
-        )
+    found = compiler_of(image)
+    if found is None or found.size < max(1, limits.saving_bytes):
+        return
+    what = f"The base image has {found.name}," if found.in_base else f"This installs {found.name},"
+    text = (
+        f"{what} which stays in the image with up to {megabytes(found.size)}. Is it needed when the image runs? "
+        f"If not, a stage of its own builds, and the image gets what was built."
+    )
+    told = {"asks": True, "saves_bytes": found.size, "saves_layers": found.layers}
+    if not found.in_base:
+        yield about(image, found.number, "compiler-left", text, dockerfile=multi_stage(image, found), **told)
+        return
+    line = image.script.line if image.script else 0
+    yield advice_of(
+        "compiler-left",
+        text,
+        lines=(line, line),
+        instruction=base_of(image)[:SHOWN],
+        dockerfile=multi_stage(image, found),
+        **told,
+    )
 
 
 def _own(image: Image) -> Iterator[tuple[int, Instruction]]:
@@ -258,7 +282,22 @@ def about(image: Image, number: int, rule: str, text: str, **more: object) -> Ad
     """Advice on the instruction of this number, counted from 0 in all the image; `more` are fields of Advice."""
     one = image.instructions[number]
     told = {"number": number - image.own + 1, "lines": one.lines, "instruction": " ".join(one.line.split())[:SHOWN]}
-    return Advice.model_validate({"rule": rule, "text": text, **told, **more})
+    return advice_of(rule, text, **told, **more)
+
+
+def advice_of(rule: str, text: str, **more: object) -> Advice:
+    """A piece of advice: a question, unless its rule is one that changes no file."""
+    return Advice.model_validate(
+        {"rule": rule, "text": text, **more, "asks": rule not in UNASKED or bool(more.get("asks"))}
+    )
+
+
+def foremost(advice: Iterable[Advice]) -> tuple[Advice, ...]:
+    """As many as are said of one image, in their order: those that save most, and an image that cannot start first."""
+    every = list(advice)
+    weights = [(one.rule != "dynamic-in-scratch", -one.saves_bytes, -one.saves_layers) for one in every]
+    kept = sorted(range(len(every)), key=lambda at: weights[at])[:MOST]
+    return tuple(every[at] for at in sorted(kept))
 
 
 def saving(one: Cost, other: Cost) -> Cost:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from pydantic import Field, StringConstraints
 
 from functions.advise_image_layers.advice import Advice, Limits
 from functions.advise_image_layers.image import UnknownShape
-from functions.advise_image_layers.looking import Outlook, Wishes, look
+from functions.advise_image_layers.looking import Looked, Outlook, Wishes, look
 from functions.advise_image_layers.reading import Reader
 from functions.advise_image_layers.report import LIMIT, report
 from paydown.clients import aws
@@ -28,7 +28,7 @@ from paydown.clients.web import NotThere
 from paydown.errors import PermanentError
 from paydown.events import Event, ImagePushed
 from paydown.inventory import Inventory, Tag
-from paydown.ledger import open_ledger
+from paydown.ledger import Outcome, Run, open_ledger
 from paydown.plan import (
     Action,
     Applied,
@@ -87,7 +87,8 @@ class PublishAdvice(Action):
     `dockerfile` follows what is no question, and is empty if nothing is to be changed.
 
     `source`, `path` and `revision`: where the lines of the advice are; `pulls_in`: the ticket system that has the pull
-    requests of that commit.
+    requests of that commit. Without `advice` it ends what was said before: there is nothing to advise any more, and of
+    the pull requests only those `told` before get to know.
     """
 
     hazard: Hazard = Hazard.NONE
@@ -100,6 +101,7 @@ class PublishAdvice(Action):
     path: str = ""
     revision: str = ""
     pulls_in: str = ""
+    told: tuple[str, ...] = ()
 
 
 class AdviseImageLayers(Toil[Tag]):
@@ -127,22 +129,31 @@ class AdviseImageLayers(Toil[Tag]):
             return Draft(why="the image is gone")
         except UnknownShape as why:
             return Draft(why=f"no advice on this image: {why}")
-        known = self._known(target)
-        if known[:1] == [image.digest]:
-            return Draft.of(why="this image was looked at already", digest=image.digest)
-        before = reader.before(image, known, target.tag)
+        earlier = self._earlier(target)
+        sources = self.inventory.sources_of(repository.registry.name, repository.name)
+        under = _hash([self.settings.model_dump(mode="json"), [one.model_dump(mode="json") for one in sources]])
+        # Who observed or failed has told nobody: what they saw is advised on.
+        last = next((run for run in earlier if _seen(run, "digest")), None)
+        done = last is not None and last.status is Outcome.VERIFIED
+        if last and done and (_seen(last, "digest"), _seen(last, "under")) == (image.digest, under):
+            return Draft.of(why="this image was looked at already", image=image.digest, run=last.id)
+        before = reader.before(image, self._known(earlier), target.tag)
         outlook = look(
             target.ref.partition("/")[2],
             (image, before),
             reader,
-            self.inventory.sources_of(repository.registry.name, repository.name),
+            sources,
             lambda source: open_git(source, aws.secret),
             self._wishes(),
             self.now(),
         )
-        if not outlook.findings.advice:
-            return Draft.of(why="nothing to advise", **outlook.seen)
-        return Draft.of([self._action(outlook)], **outlook.seen)
+        seen = {**outlook.seen, "under": under}
+        if outlook.findings.advice:
+            return Draft.of([self._action(outlook)], **seen)
+        seen["advice"] = []
+        if stale := self._stale(earlier):
+            return Draft.of([self._ending(outlook, stale)], **seen)
+        return Draft.of(why="nothing to advise", **seen)
 
     def _wishes(self) -> Wishes:
         limits = Limits(
@@ -157,11 +168,9 @@ class AdviseImageLayers(Toil[Tag]):
         looked, findings = outlook.looked, outlook.findings
         found = looked.found
         told = [one.model_dump() for one in findings.advice]
-        content = hashlib.sha256(json.dumps([looked.image.digest, told, findings.dockerfile]).encode()).hexdigest()
-        pulls = found.source.tracker if found and found.source and found.revision else None
         return PublishAdvice(
             object=looked.name,
-            precondition=f"advice {content[:16]} is not told",
+            precondition=f"advice {_hash([looked.image.digest, told, findings.dockerfile])} is not told",
             digest=looked.image.digest,
             compared=looked.before.digest if looked.before else "",
             text=report(looked, findings),
@@ -170,21 +179,50 @@ class AdviseImageLayers(Toil[Tag]):
             source=found.url if found else "",
             path=found.path if found else "",
             revision=found.revision if found else "",
-            pulls_in=pulls if pulls and self.settings.pull_requests else "",
+            pulls_in=self._pulls_in(looked),
             note=", ".join(dict.fromkeys(one.rule for one in findings.advice)),
         )
 
-    def _known(self, target: Tag) -> list[str]:
-        """The digests that earlier runs saw under this tag, the newest first."""
+    def _ending(self, outlook: Outlook, stale: Run) -> PublishAdvice:
+        """One edit of what was told before."""
+        looked = outlook.looked
+        return PublishAdvice(
+            object=looked.name,
+            precondition=f"the end of what run {stale.id} advised is not told",
+            digest=looked.image.digest,
+            compared=looked.before.digest if looked.before else "",
+            text=plain(f"{looked.name}: nothing to advise since {looked.image.digest}."),
+            advice=(),
+            revision=looked.found.revision if looked.found else "",
+            pulls_in=self._pulls_in(looked),
+            told=tuple(map(str, _seen(stale, "pull_requests") or ())),
+            note="nothing to advise any more",
+        )
+
+    def _pulls_in(self, looked: Looked) -> str:
+        found = looked.found
+        pulls = found.source.tracker if found and found.source and found.revision else None
+        return pulls if pulls and self.settings.pull_requests else ""
+
+    def _stale(self, earlier: Sequence[Run]) -> Run | None:
+        """The newest run that told something, if its advice stands in a ticket or on pull requests still."""
+        last = next((run for run in earlier if run.status is Outcome.VERIFIED), None)
+        if last is None or not _seen(last, "advice"):
+            return None
+        ticket = _seen(last, "ticket") and self.settings.tracker
+        return last if ticket or _seen(last, "pull_requests") else None
+
+    def _earlier(self, target: Tag) -> list[Run]:
+        """The runs on this tag before this one, the newest first."""
         now = self.now()
         history = open_ledger().history
         entries = history.begun(now - REMEMBERED, now, toil=self.name, target=target.uid, limit=RUNS + 1, older=False)
-        found = []
-        for run in history.runs(entries):
-            digest = run.before.get("digest") or run.evidence.get("digest")
-            if run.id != self.run_id and isinstance(digest, str):
-                found.append(digest)
-        return list(dict.fromkeys(found))[:RUNS]
+        return [run for run in history.runs(entries) if run.id != self.run_id]
+
+    def _known(self, earlier: Sequence[Run]) -> list[str]:
+        """The digests that earlier runs saw under this tag, the newest first."""
+        found = [_seen(run, "digest") for run in earlier]
+        return list(dict.fromkeys(one for one in found if isinstance(one, str)))[:RUNS]
 
     def population(self, target: Tag) -> Population | None:
         """None: nothing is touched but our own ticket."""
@@ -201,6 +239,11 @@ class AdviseImageLayers(Toil[Tag]):
         tracker = self._tracker()
         if tracker is None:
             return Done(wrote)
+        if not action.advice:
+            known = tracker.find(marker)
+            if known:
+                tracker.edit_comment(known, text, marker)
+            return Done({**wrote, "ticket": known or ""})
         title = f"Paydown: advice on {target.ref.partition('/')[2]}"
         ticket = tracker.create(title, "Advice on the layers of this image stands in the comment below.", marker)
         tracker.edit_comment(ticket, text, marker)
@@ -228,6 +271,8 @@ class AdviseImageLayers(Toil[Tag]):
         if tracker is None:
             return Verified(evidence, {"advice": len(action.advice)})
         ticket = tracker.find(_marker(target))
+        if ticket is None and not action.advice:
+            return Verified(evidence, {"advice": 0})
         try:
             said = tracker.read(ticket, messages=50) if ticket else None
         except TicketNotFound:
@@ -242,7 +287,8 @@ class AdviseImageLayers(Toil[Tag]):
         if declared is None or declared.system != "github":
             return None
         tracker = open_github(declared, aws.secret)
-        return tracker, tuple(tracker.pull_requests(action.revision)[:PULLS])
+        numbers = tracker.pull_requests(action.revision)[:PULLS]
+        return tracker, tuple(one for one in numbers if action.advice or one in action.told)
 
     def _tracker(self) -> TicketSystem | None:
         if self.settings.tracker is None:
@@ -264,6 +310,15 @@ def ticket_text(action: PublishAdvice) -> str:
 
 def _says(ticket: Ticket, lines: list[str]) -> bool:
     return any(lines[0] in message.text and lines[-1] in message.text for message in ticket.messages)
+
+
+def _seen(run: Run, name: str) -> Any:
+    """What a run booked of what it looked at."""
+    return run.evidence.get(name, run.before.get(name))
+
+
+def _hash(said: Any) -> str:
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
 
 
 def _marker(target: Tag) -> str:

@@ -14,6 +14,9 @@ _COMPILER = re.compile(
     r"|cargo|gfortran|ghc|fpc|nasm|default-jdk(-headless)?|openjdk-?[0-9]+-jdk(-headless)?"
 )
 _BUILDERS = frozenset({"gcc", "g++", "cc", "c++", "clang", "clang++", "go", "rustc", "gfortran", "ghc", "nasm", "ld"})
+_MAKERS = _BUILDERS | {"make", "cmake", "ninja", "meson", "bazel", "cargo", "mvn", "gradle", "./mvnw", "./gradlew"}
+_MAKERS |= {"ant", "./configure", "javac", "sbt", "stack", "cabal", "npm", "yarn", "pnpm", "tsc", "dotnet", "swift"}
+"""What builds, or runs what builds."""
 _APART = re.compile(r"[;&|\n(){}]+")
 _ASSIGNED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
@@ -40,6 +43,11 @@ def compiled(command: str) -> list[str]:
         if words[0].rpartition("/")[2] in _BUILDERS:
             found += [path for option, path in pairwise(words) if option == "-o"]
     return found
+
+
+def builds(command: str) -> bool:
+    """Whether it runs a compiler, or what runs compilers."""
+    return any(words[0] in _MAKERS or words[0].rpartition("/")[2] in _MAKERS for words in _simple(command))
 
 
 def _simple(command: str) -> Iterator[list[str]]:

@@ -12,6 +12,7 @@ from functions.advise_image_layers.order import Blocks
 
 UNNAMED = "# The classic builder does not record names: put yours for <file:…>, <dir:…> and <multi:…>."
 OPTIONS = "# Images do not record every --chown, --chmod, --from and --mount: put yours."
+WORDS = "# Images do not record where the words of RUN [...] end: put yours."
 UNKNOWN_BASE = "<your base image>"
 _OTHER_ESCAPE = re.compile(r"(#[^\n]*\n)*#\s*escape\s*=\s*`", re.IGNORECASE)
 LONGEST = 60_000
@@ -19,11 +20,21 @@ LONGEST = 60_000
 
 
 def dockerfile(image: Image, blocks: Blocks) -> str:
-    """The Dockerfile of an image with its own instructions in these blocks; empty if it would be too long."""
+    """The Dockerfile of an image with its own instructions in these blocks; empty if it would be too long.
+
+    Empty too if the image does not tell all of an instruction.
+    """
     if image.script:
         return _edited(image, image.script, blocks)
+    if not told_whole(image):
+        return ""
     lines = [base_of(image), *(_line(image, block) for block in blocks)]
-    return finished([line for line in lines if line])
+    return finished([line for line in lines if line], classic=image.classic)
+
+
+def told_whole(image: Image) -> bool:
+    """Whether its own instructions are known to their ends. What a here-document holds is not, as a Dockerfile."""
+    return image.script is not None or not any(one.cut or "\n" in one.line for one in image.own_instructions)
 
 
 def _edited(image: Image, script: Script, blocks: Blocks) -> str:
@@ -35,14 +46,17 @@ def _edited(image: Image, script: Script, blocks: Blocks) -> str:
     return text if len(text) <= LONGEST else ""
 
 
-def finished(lines: Iterable[str]) -> str:
-    """The lines of a Dockerfile, with what its reader has to know above them."""
+def finished(lines: Iterable[str], *, classic: bool) -> str:
+    """The lines of a Dockerfile, with what its reader must know above them. The `classic` builder knows no --mount."""
     body = list(lines)
     notes = []
     if any(re.search(r"<(file|dir|multi):", line) for line in body):
         notes.append(UNNAMED)
-    if any(re.match(r"(COPY|ADD) (?!--from)", line) for line in body):
+    hiding = r"(COPY|ADD) (?!--from)" if classic else r"(COPY|ADD|RUN) (?!--from)"
+    if any(re.match(hiding, line) for line in body):
         notes.append(OPTIONS)
+    if any(line.startswith('RUN ["') for line in body):
+        notes.append(WORDS)
     text = "\n".join([*notes, *body]) + "\n"
     return text if len(text) <= LONGEST else ""
 
@@ -69,6 +83,8 @@ def said(image: Image, one: Instruction) -> str:
             return _pairs("LABEL", one.rest, config.get("Labels") or {})
         case "EXPOSE":
             return "EXPOSE " + " ".join(re.findall(r"[0-9][0-9-]*(?:/[a-z]+)?", one.rest))
+        case "SHELL":
+            return "SHELL " + json.dumps(one.rest.strip("[]").split())
         case "VOLUME":
             return "VOLUME " + json.dumps(one.rest.strip("[]").split())
         case "HEALTHCHECK":

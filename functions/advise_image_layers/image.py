@@ -26,8 +26,11 @@ REVISION = "org.opencontainers.image.revision"
 COPIES = frozenset({"COPY", "ADD"})
 _TEXT = 8_000
 """Characters of one instruction; what is longer is cut."""
-_NOP = "/bin/sh -c #(nop) "
-_SHELL = re.compile(r"(/\S*sh|cmd|powershell) (?:-\S+ |pipefail )*(?:-c|/S /C|-Command) (.*)", re.DOTALL)
+_NOP = re.compile(r"(?:\S+ ){1,8}?(?:-\w*c|/C|-Command) #\(nop\)(.*)", re.DOTALL)
+"""SHELL changes what stands before it."""
+_SHELL = re.compile(
+    r"(/\S*sh|cmd|powershell) (?:-\S+ |pipefail |errexit |nounset |xtrace )*(?:-\w*c|/S /C|-Command) (.*)", re.DOTALL
+)
 _BUILDKIT = " # buildkit"
 _WORDS = frozenset(
     {"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN"}
@@ -54,7 +57,9 @@ class Instruction:
     if it is known.
 
     Of a Dockerfile at hand: its `lines` (first and last, from 1), `flags` of RUN too, the text `said` with the comments
-    above, and `body`, what follows the word.
+    above, and `body`, what follows the word; `relative`: the target of a copy is not written from the root on.
+
+    `cut`: there is more of it than is kept. `kit`: BuildKit wrote it.
     """
 
     word: str
@@ -70,6 +75,9 @@ class Instruction:
     lines: tuple[int, int] = (0, 0)
     said: str = ""
     body: str = ""
+    relative: bool = False
+    cut: bool = False
+    kit: bool = False
 
     @property
     def copies(self) -> bool:
@@ -106,7 +114,8 @@ class Image:
 
     `base_name` and `base_digest` are its annotations or labels; empty where nobody says. `config` is the part of the
     configuration that containers are started with. `script` is there once a Dockerfile was found that fits.
-    `source` and `revision`: the repository and commit that its annotations or labels name.
+    `source` and `revision`: the repository and commit that its annotations or labels name. `engine`: the version of
+    Docker that committed it, which only the classic builder tells.
     """
 
     digest: str
@@ -119,6 +128,7 @@ class Image:
     script: Script | None = None
     source: str = ""
     revision: str = ""
+    engine: str = ""
 
     @property
     def diff_ids(self) -> tuple[str, ...]:
@@ -129,6 +139,11 @@ class Image:
     def size(self) -> int:
         """Bytes of all its layers in the registry."""
         return sum(one.size for one in self.instructions)
+
+    @property
+    def classic(self) -> bool:
+        """Whether it is known that the classic builder built it on its base: others hide options of RUN."""
+        return bool(self.engine) and not any(one.kit for one in self.own_instructions)
 
     @property
     def own_instructions(self) -> tuple[Instruction, ...]:
@@ -150,10 +165,12 @@ def image_of(manifest: Mapping[str, Any], config: Mapping[str, Any], digest: str
     layers = iter(zip(map(str, diff_ids), stored, strict=True))
     folder = "/"
     for entry in history:
-        made = _instruction(str(entry.get("created_by") or "")[:_TEXT], folder)
+        text = str(entry.get("created_by") or "")
+        made = _instruction(text[:_TEXT], folder)
         if made.word == "WORKDIR":
             folder = posixpath.join(folder, made.rest)
-        made = replace(made, created=_time(entry.get("created")))
+        kit = text.endswith(_BUILDKIT) or str(entry.get("comment") or "").startswith("buildkit.")
+        made = replace(made, created=_time(entry.get("created")), cut=len(text) > _TEXT, kit=kit)
         if not entry.get("empty_layer"):
             diff_id, layer = next(layers)
             made = replace(made, diff_id=diff_id, size=layer["size"], blob=str(layer.get("digest") or ""))
@@ -170,6 +187,7 @@ def image_of(manifest: Mapping[str, Any], config: Mapping[str, Any], digest: str
         source=named.get(SOURCE, ""),
         revision=named.get(REVISION, ""),
         created=_time(config.get("created")),
+        engine=str(config.get("docker_version") or ""),
         config=started,
     )
 
@@ -184,8 +202,8 @@ def on_base(image: Image, base: Image) -> Image:
 
 def _instruction(text: str, folder: str) -> Instruction:
     said = text.strip()
-    if said.startswith(_NOP.strip()):
-        word, _, rest = said[len(_NOP.strip()) :].strip().partition(" ")
+    if found := _NOP.match(said):
+        word, _, rest = found[1].strip().partition(" ")
         return _read(word, rest.strip(), folder)
     said = said.removesuffix(_BUILDKIT)
     word, _, rest = said.partition(" ")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from functions.advise_image_layers.advice import MOST, SHOWN, Advice, Findings, Limits, advise
+from functions.advise_image_layers.advice import SHOWN, Advice, Findings, Limits, advice_of, advise, foremost
 from functions.advise_image_layers.deep.findings import look_into
 from functions.advise_image_layers.image import Image
 from functions.advise_image_layers.reading import Reader
@@ -80,7 +80,7 @@ def look(
     seen = _seen(looked, search, reader.fetched)
     if wishes.deep:
         deep = look_into(shown, reader.layer, wishes.deep, wishes.limits)
-        findings = replace(findings, advice=(*findings.advice, *deep.advice)[:MOST])
+        findings = replace(findings, advice=foremost((*findings.advice, *deep.advice)))
         looked = replace(looked, deep=deep.told)
         seen |= deep.seen
     if found is not None and wishes.hadolint != "off":
@@ -122,14 +122,18 @@ def _linted(findings: Findings, found: Found, least: str) -> tuple[Findings, str
         faults = hadolint.faults(found.text, least)
     except hadolint.NoHadolint as why:
         return findings, str(why)
-    known = {code for one in findings.advice for code in OURS.get(one.rule, ())}
-    told = _told([fault for fault in faults if fault.code not in known], found)
-    return replace(findings, advice=(*findings.advice, *told)[:MOST]), ""
+    known = {(code, line) for one in findings.advice for code in OURS.get(one.rule, ()) for line in _lines(one)}
+    told = _told([fault for fault in faults if (fault.code, fault.line) not in known], found)
+    return replace(findings, advice=foremost((*findings.advice, *told))), ""
+
+
+def _lines(one: Advice) -> range:
+    return range(one.lines[0], one.lines[1] + 1)
 
 
 def _told(faults: Sequence[hadolint.Fault], found: Found) -> Iterator[Advice]:
     lines = found.text.splitlines()
-    for fault in faults:
+    for fault in sorted(faults, key=lambda one: hadolint.LEVELS.index(one.level)):
         at = next(
             (
                 (number - found.image.own + 1, one.lines)
@@ -138,9 +142,9 @@ def _told(faults: Sequence[hadolint.Fault], found: Found) -> Iterator[Advice]:
             ),
             (0, (fault.line, fault.line)),
         )
-        yield Advice(
-            rule=f"hadolint/{fault.code}",
-            text=fault.text[:SHOWN],
+        yield advice_of(
+            f"hadolint/{fault.code}",
+            f"{fault.text[:SHOWN]} Does the image stay what it is to be with that?",
             number=at[0],
             lines=(fault.line, max(fault.line, at[1][1])),
             instruction=" ".join(lines[fault.line - 1].split())[:SHOWN] if 0 < fault.line <= len(lines) else "",

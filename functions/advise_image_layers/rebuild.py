@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from functions.advise_image_layers.image import Image, Instruction
+from functions.advise_image_layers.image import Image
 
-MOVABLE = frozenset({"COPY", "ADD", "RUN"})
+MOVABLE = frozenset({"COPY", "ADD", "RUN", "LABEL"})
+_PLACED = frozenset({"COPY", "ADD", "RUN", "WORKDIR"})
+"""What can make layers."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def compare(before: Image, now: Image) -> Rebuild | None:
         return None
     layered = [number for number, one in enumerate(now.instructions) if one.diff_id]
     changed = layered[same]
-    texts = _common(_texts(before.instructions), _texts(now.instructions))
+    texts = _common(_texts(before), _texts(now))
     first = min(changed, texts)
     rebuilt = [one for one in now.instructions[first:] if one.diff_id]
     base = first < now.own or before.own != now.own
@@ -53,20 +55,22 @@ def compare(before: Image, now: Image) -> Rebuild | None:
 def _volatile(before: Image, now: Image, first: int) -> frozenset[int]:
     """The first step, and those after it of whose content the classic builder tells that it changed.
 
-    None if the first one is no step that could come later: an argument or a label changes what follows it.
+    None if the first one is no step that could come later: an argument changes what follows it.
     """
     if now.instructions[first].word not in MOVABLE:
         return frozenset()
     found = {first}
     for number in range(first + 1, len(now.instructions)):
         old, new = before.instructions[number], now.instructions[number]
-        if new.copies and old.content and new.content and old.content != new.content:
+        copied = new.copies and old.content and new.content and old.content != new.content
+        if copied or (new.word == "LABEL" and old.rest != new.rest and not new.kit):
             found.add(number)
     return frozenset(found)
 
 
-def _texts(instructions: Sequence[Instruction]) -> list[tuple[str, str]]:
-    return [(one.word, one.rest) for one in instructions]
+def _texts(image: Image) -> list[tuple[str, str]]:
+    """What a step of the cache is known by. To BuildKit, what makes no layer is none: it shows in what makes one."""
+    return [(one.word, one.rest if one.word in _PLACED or not one.kit else "") for one in image.instructions]
 
 
 def _common(one: Sequence[object], other: Sequence[object]) -> int:

@@ -92,3 +92,17 @@ def test_nobody_is_asked_for_pull_requests_unless_the_inventory_says_where(githu
         toil, target, action = run_of(github, **more)
         assert toil.apply(action, target) == Done({"advice": 1})
     assert github.asked == []
+
+
+def test_what_holds_no_more_is_told_where_it_was_told(github: Github) -> None:
+    toil, target, action = run_of(github)
+    toil.apply(action, target)
+    for told, expected in ((("8",), "the first line"), (("7",), "nothing to advise")):
+        toil, target, action = run_of(github, "nothing to advise since sha256:2")
+        ended = action.model_copy(update={"advice": (), "told": told})
+        assert isinstance(toil.apply(ended, target), Done)
+        [comment] = github.comments[7]
+        assert expected in comment["body"]
+        assert not github.comments[8]
+        record = Record({}, [Step(0, 0, ended, StepState.DONE)], NOW)
+        assert isinstance(toil.verify(target, record), Verified)

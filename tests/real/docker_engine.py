@@ -215,13 +215,13 @@ def builder() -> str:
     raise AssertionError
 
 
-def archive(files: Mapping[str, bytes]) -> bytes:
-    """A tar archive with these files."""
+def archive(files: Mapping[str, bytes], modified: int = 0, mode: int = 0o755) -> bytes:
+    """A tar archive with these files, all of them changed at this time."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in files.items():
             entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(content), 0o755
+            entry.size, entry.mode, entry.mtime = len(content), mode, modified
             tar.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 

@@ -99,7 +99,8 @@ def advise(images: Images, monkeypatch: pytest.MonkeyPatch) -> Advise:
             has_run=lambda toil, event, target: False,
         )
         toil = AdviseImageLayers(scene)
-        monkeypatch.setattr(toil, "_known", lambda target: list(known))
+        monkeypatch.setattr(toil, "_earlier", lambda target: [])
+        monkeypatch.setattr(toil, "_known", lambda earlier: list(known))
         [target] = AdviseImageLayers.targets(event, inventory)
         draft = toil.plan(target)
         assert isinstance(draft, Draft)

@@ -27,13 +27,15 @@ _KIT_STEP = re.compile(r"^#(\d+) \[.*?\d+/\d+\] (\w+)", re.MULTILINE)
 
 @dataclass
 class Builds:
-    """Builds of one image, `name`, each pushed under the same tag."""
+    """Builds of one image, `name`, each pushed under the same tag. `modified` and `mode` are those of its files."""
 
     engine: Engine
     registry: Registry
     name: str
     kit: bool = False
     files: dict[str, bytes] = field(default_factory=dict)
+    modified: int = 0
+    mode: int = 0o755
 
     @property
     def image(self) -> str:
@@ -46,7 +48,7 @@ class Builds:
 
     def build(self, dockerfile: str, *options: str, push: bool = True) -> int:
         """Build and push; how many of the steps that make layers were not taken from the cache."""
-        context = archive({"Dockerfile": dockerfile.encode(), **self.files})
+        context = archive({"Dockerfile": dockerfile.encode(), **self.files}, self.modified, self.mode)
         said = self._built(context, options) if self.kit or options else self._built_classic(context)
         if push:
             self.push()

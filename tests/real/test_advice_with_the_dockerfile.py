@@ -105,6 +105,64 @@ def test_commits_tell_the_order(images: Images, git: GitServer, advise: Advise, 
     assert sum(saved) / len(saved) == pytest.approx(order.saves_bytes, rel=TOLERANCE)
 
 
+@pytest.mark.parametrize("kit", [False, True])
+def test_commits_tell_what_could_come_after_commands(images: Images, git: GitServer, advise: Advise, kit: bool) -> None:
+    name = f"counted-commands-{int(kit)}"
+    work = git.repository(name)
+    dockerfile = f"FROM {images.base}\nCOPY src /srv/src/\nRUN dd if=/bin/busybox of=/made bs=1000 count=900\n"
+    commits = [{"src/a": os.urandom(150 * KB)} for _ in range(3)]
+    for number, files in enumerate(commits):
+        work.commit({**files, **({} if number else {"Dockerfile": dockerfile.encode()})})
+    builds = images.builds(name, kit)
+    before = rebuilt(builds, dockerfile, commits)
+    action, draft = advise(name, sources=[source(images, work, name)], hadolint="off")
+    assert action is not None, draft
+    assert rules(action) == [("frequent-before-commands", (2, 2)), ("floating-base", (1, 1))]
+    order = action.advice[0]
+    assert (order.asks, action.dockerfile) == (True, "")
+    assert "?" in order.text
+    tree, config = builds.tree(), builds.config()
+    proposed = images.builds(f"{name}-after", kit)
+    after = rebuilt(proposed, order.dockerfile, commits)
+    assert (proposed.tree(), proposed.config()) == (tree, config)
+    saved = [one - other for one, other in zip(before, after, strict=True)]
+    assert sum(saved) / len(saved) == pytest.approx(order.saves_bytes, rel=TOLERANCE)
+
+
+def test_stages_of_the_dockerfile_at_hand_stay_when_the_compiler_goes(
+    images: Images, git: GitServer, advise: Advise
+) -> None:
+    """What the other stages make is copied still, and so is what no command of the build names."""
+    tools = images.builds("tools-at-hand")
+    tools.files = {
+        "apk": b"#!/bin/sh\nmkdir -p /usr/lib && dd if=/dev/urandom of=/usr/lib/$2 bs=1000 count=800\n",
+        "gcc": b"#!/bin/sh\ncp $3 $2\n",
+    }
+    tools.build(f'FROM {images.base}\nCOPY apk gcc /bin/\nCMD ["/bin/sh"]\n')
+    text = (
+        f"FROM {images.base} AS deps\nCOPY conf /conf\n\nFROM {tools.image} AS final\n"
+        "RUN apk add gcc\nWORKDIR /src\nCOPY a.c ./\nRUN gcc -o /a a.c\n"
+        'COPY --from=deps /conf /etc/conf\nCOPY --chown=7 data /data\nCMD ["/a"]\n'
+    )
+    work = git.repository("compiled-at-hand")
+    builds = images.builds("compiled-at-hand")
+    builds.files = {"a.c": os.urandom(50 * KB), "conf": os.urandom(KB), "data": os.urandom(KB)}
+    work.commit({"Dockerfile": text.encode()})
+    builds.build(text)
+    tree, config, size = builds.tree(), builds.config(), sum(builds.sizes())
+    action, draft = advise("compiled-at-hand", sources=[source(images, work, "compiled-at-hand")], hadolint="off")
+    assert action is not None, draft
+    [advice] = [one for one in action.advice if one.rule == "compiler-left"]
+    assert advice.asks
+    assert "#   RUN gcc -o /a a.c\n" in advice.dockerfile
+    builds.build(advice.dockerfile)
+    slim = builds.tree()
+    assert set(tree) - set(slim) == {"src/a.c", "usr", "usr/lib", "usr/lib/gcc"}
+    assert slim == {path: entry for path, entry in tree.items() if path in slim}
+    assert builds.config() == config
+    assert size - sum(builds.sizes()) == pytest.approx(advice.saves_bytes, rel=TOLERANCE)
+
+
 def test_lines_of_a_stage_and_of_hadolint(images: Images, git: GitServer, advise: Advise) -> None:
     work = git.repository("staged")
     text = (

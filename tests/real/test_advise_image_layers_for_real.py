@@ -56,6 +56,7 @@ RUN mkdir /t && cd /t && echo a > a
 RUN pwd > /t/b
 RUN X=1; echo $X; echo $Y > /t/c
 """
+ADDED = "FROM scratch\nADD app /app\nADD lib /srv/\nADD data /srv/\nADD more /srv/\n"
 PLACES = "FROM scratch\nWORKDIR /one\nCOPY app .\nWORKDIR /two\nCOPY lib data ./\n"
 WITHIN = "FROM scratch\nWORKDIR /srv\nCOPY app bin/app\nCOPY lib lib/lib\n"
 ASKED = "volatile-before-commands"
@@ -81,27 +82,23 @@ CASES = {
     "before a command, BuildKit": Case(COMMAND, THREE, rule=ASKED, kit=True),
     "on a base": Case('FROM BASE\nCOPY app /app\nCOPY lib /library\nCMD ["/app"]\n', THREE),
     "commands together": Case(COMMANDS, THREE, also=("merge-run",)),
+    "commands together, BuildKit": Case(COMMANDS, THREE, also=("merge-run",), kit=True),
+    "added together": Case(ADDED, FOUR, also=("merge-add", "add-for-copy")),
 }
 
 
 def completed(proposed: str, original: str) -> str:
     """The proposed Dockerfile with what an image does not record: options, and the names behind hashes.
 
-    As a person would, by the line of the original that has the same target.
+    As a person would, by the line of the original that has the same target; anew for each stage.
     """
     said: dict[str, list[tuple[str, list[str]]]] = {}
-    folder = ""
-    for line in original.splitlines():
-        word, *rest = line.split()
-        folder = rest[0] if word == "WORKDIR" else folder
-        if word in ("COPY", "ADD"):
-            options = "".join(f"{one} " for one in rest if one.startswith("--"))
-            *names, target = (one for one in rest if not one.startswith("--"))
-            target = target if target.startswith("/") else f"{folder}/{target.removeprefix('.').removeprefix('/')}"
-            said.setdefault(target, []).append((options, names))
 
     def line_of(line: str) -> str:
         word, _, rest = line.partition(" ")
+        if word == "FROM":
+            said.clear()
+            said.update(_copies(original))
         if word not in ("COPY", "ADD") or "--from=" in rest:
             return line
         *shown, target = (one for one in rest.split() if not one.startswith("--"))
@@ -110,6 +107,21 @@ def completed(proposed: str, original: str) -> str:
         return f"{word} {known[0][0]}{' '.join(names)} {target}"
 
     return "\n".join(map(line_of, proposed.splitlines())) + "\n"
+
+
+def _copies(dockerfile: str) -> dict[str, list[tuple[str, list[str]]]]:
+    """The options and names of its copies, by their absolute targets."""
+    found: dict[str, list[tuple[str, list[str]]]] = {}
+    folder = ""
+    for line in dockerfile.splitlines():
+        word, *rest = line.split()
+        folder = rest[0] if word == "WORKDIR" else folder
+        if word in ("COPY", "ADD"):
+            options = "".join(f"{one} " for one in rest if one.startswith("--"))
+            *names, target = (one for one in rest if not one.startswith("--"))
+            target = target if target.startswith("/") else f"{folder}/{target.removeprefix('.').removeprefix('/')}"
+            found.setdefault(target, []).append((options, names))
+    return found
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -142,27 +154,36 @@ def test_the_proposed_dockerfile_rebuilds_what_was_predicted(name: str, images: 
     made = builds.build(proposed)
     size = sum(builds.sizes()[-made:])
     saved = draft.before["bytes_rebuilt"] - size
+    merged = sum(one.saves_layers for one in action.advice if one.rule.startswith("merge-") and not one.asks)
+    assert rebuilt - made == advice.saves_layers + merged
+    assert saved == pytest.approx(advice.saves_bytes, rel=TOLERANCE)
     if not advice.asks:
         assert (made, size) == (
             draft.before["layers_proposed"],
             pytest.approx(draft.before["bytes_proposed"], rel=TOLERANCE),
         )
-        return
-    assert rebuilt - made == advice.saves_layers
-    assert saved == pytest.approx(advice.saves_bytes, rel=TOLERANCE)
+    layers = len(builds.sizes())
+    for one in (one for one in action.advice if one.rule.startswith("merge-") and one.asks):
+        asked = completed(one.dockerfile, case.dockerfile).replace("<your base image>", images.base)
+        tree = builds.tree()
+        builds.build(asked)
+        assert (builds.tree(), builds.config()) == (tree, config)
+        assert layers - len(builds.sizes()) == one.saves_layers
+
+
+TOOLS = {
+    "apt-get": b"#!/bin/sh\nmkdir -p /usr/lib && dd if=/dev/urandom of=/usr/lib/$3 bs=1000 count=800\n",
+    "gcc": b"#!/bin/sh\ncp $3 $2\n",
+}
+"""Debian's tools are stood in for by scripts: what is proposed must be a Dockerfile that builds."""
 
 
 def test_a_stage_of_its_own_leaves_the_compiler_behind(images: Images, advise: Advise) -> None:
-    """Debian's tools are stood in for by scripts: what is proposed must be a Dockerfile that builds."""
     base = f"{images.registry.host}/tools:latest"
-    tools = images.builds("tools")
-    tools.files = {
-        "apt-get": b"#!/bin/sh\nmkdir -p /usr/lib && dd if=/dev/urandom of=/usr/lib/$3 bs=1000 count=800\n",
-        "gcc": b"#!/bin/sh\ncp $3 $2\n",
-    }
+    tools = images.builds("tools", **TOOLS)
     tools.build(f'FROM {images.base}\nCOPY apt-get gcc /bin/\nCMD ["/bin/sh"]\n')
-    builds = images.builds("compiled", **{"a.c": os.urandom(50 * KB)})
-    commands = "RUN apt-get -y install gcc\nWORKDIR /src\nCOPY a.c /src/\nRUN gcc -o a a.c\n"
+    builds = images.builds("compiled", **{"a.c": os.urandom(50 * KB), "conf": b"1"})
+    commands = "RUN apt-get -y install gcc\nWORKDIR /src\nCOPY a.c /src/\nRUN gcc -o a a.c\nCOPY conf /etc/conf\n"
     original = f'FROM {base}\n{commands}CMD ["/src/a"]\n'
     builds.build(original)
     tree, config, size = builds.tree(), builds.config(), sum(builds.sizes())
@@ -172,7 +193,28 @@ def test_a_stage_of_its_own_leaves_the_compiler_behind(images: Images, advise: A
     assert (advice.rule, advice.asks) == ("compiler-left", True)
     builds.build(completed(advice.dockerfile, original).replace("<your base image>", base))
     slim = builds.tree()
-    assert slim["src/a"] == tree["src/a"]
+    assert {path: slim[path] for path in ("src/a", "etc/conf")} == {path: tree[path] for path in ("src/a", "etc/conf")}
     assert set(tree) - set(slim) == {"src/a.c", "usr", "usr/lib", "usr/lib/gcc"}
     assert builds.config() == config
+    assert size - sum(builds.sizes()) == pytest.approx(advice.saves_bytes, rel=TOLERANCE)
+
+
+def test_a_base_image_with_a_compiler_is_left_behind(images: Images, advise: Advise) -> None:
+    base = f"{images.registry.host}/golang:latest"
+    kit = images.builds("golang", gcc=TOOLS["gcc"], go=os.urandom(900 * KB))
+    kit.build(f'FROM {images.base}\nENV GOLANG_VERSION=1\nCOPY go /usr/go/go\nCOPY gcc /bin/gcc\nCMD ["/bin/sh"]\n')
+    builds = images.builds("on-golang", **{"a.c": os.urandom(5 * KB), "conf": b"1"})
+    original = f'FROM {base}\nWORKDIR /src\nCOPY a.c /src/\nRUN gcc -o /a a.c\nCOPY conf /etc/conf\nCMD ["/a"]\n'
+    builds.build(original)
+    tree, size = builds.tree(), sum(builds.sizes())
+    action, _ = advise(builds.name)
+    assert action is not None
+    [advice] = action.advice
+    assert (advice.rule, advice.asks) == ("compiler-left", True)
+    assert "The base image has go" in advice.text
+    proposed = completed(advice.dockerfile, original).replace("<your base image>", base)
+    builds.build(proposed.replace("<a base image without the compiler>", images.base))
+    slim = builds.tree()
+    assert {path: slim[path] for path in ("a", "etc/conf")} == {path: tree[path] for path in ("a", "etc/conf")}
+    assert set(tree) - set(slim) == {"src/a.c", "bin/gcc", "usr", "usr/go", "usr/go/go"}
     assert size - sum(builds.sizes()) == pytest.approx(advice.saves_bytes, rel=TOLERANCE)

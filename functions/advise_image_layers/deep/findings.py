@@ -86,7 +86,8 @@ def _dynamic(image: Image, files: Files) -> Iterator[Advice]:
         return
     text = (
         f"/{_short(path)} is a dynamic program in an image from scratch: {_short(wanted)} is to load it, and is not "
-        f"there, so it cannot start. Link it statically, or take a base image that has it and the libraries."
+        f"there, so it cannot start. Should it be linked statically, or stand on a base image that has it and the "
+        f"libraries?"
     )
     yield about(image, files.present[path][0], "dynamic-in-scratch", text)
 

@@ -52,7 +52,8 @@ def _told(one: Instruction, step: Step) -> Instruction:
     known = replace(one, flags=step.flags, lines=(step.first, step.last), said=step.text, body=step.body)
     if not one.copies:
         return known
-    names = _words(step.rest)[:-1]
+    *names, target = _words(step.rest) or [""]
+    known = replace(known, relative=not target.startswith("/"))
     return replace(known, sources=tuple(names)) if names and not _HEREDOC.search(step.rest) else known
 
 
@@ -70,7 +71,9 @@ def _agree(one: Instruction, step: Step) -> bool:
         case "COPY" | "ADD":
             words = _words(step.rest)
             return bool(words) and _same_target(one.target, words[-1])
-        case "WORKDIR" | "USER" | "STOPSIGNAL":
+        case "WORKDIR":
+            return _same_target(one.rest, step.rest.strip("\"'"))
+        case "USER" | "STOPSIGNAL":
             return one.rest.strip("/") == step.rest.strip("\"'").strip("/")
     return True
 
@@ -89,7 +92,7 @@ def _same(said: str, step: str) -> bool:
 
 
 def _same_target(absolute: str, said: str) -> bool:
-    """Whether the absolute target of a copy can be what the step says, from whatever working directory."""
+    """Whether an absolute place can be what the step says, from whatever working directory."""
     tail = posixpath.normpath(posixpath.join("/", said)).strip("/")
     whole = absolute.strip("/")
     if said.startswith("/"):

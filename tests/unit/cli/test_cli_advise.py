@@ -29,7 +29,17 @@ ADVICE = (
 
 @pytest.fixture
 def advised(ledger, clock):
-    """A run that advised on an image, and a later one that had nothing to say."""
+    """A run that advised on an image, and a later one that looked at nothing."""
+    return run_twice(ledger, clock)
+
+
+@pytest.fixture
+def quieted(ledger, clock):
+    """A run that advised on an image, and a later one that had nothing to advise."""
+    return run_twice(ledger, clock, evidence={"digest": DIGEST, "advice": []})
+
+
+def run_twice(ledger, clock, **more):
     inventory = Inventory.parse({"registries": [{"uid": "r", "name": "images.example.org:5000", "url": "https://r"}]})
     target = inventory.tag("images.example.org:5000", "shop/web", "latest")
     runs = []
@@ -50,7 +60,7 @@ def advised(ledger, clock):
                 dockerfile="FROM scratch\n",
             )
             ledger.journal.write_plan(run, 1, Plan(((action,),)), clock())
-        changes = {"plan_number": 1} if number == 0 else {}
+        changes = {"plan_number": 1} if number == 0 else more
         runs.append(ledger.runs.end(run, Outcome.SKIPPED, clock(), **changes))
     return runs
 
@@ -75,6 +85,17 @@ def test_as_data(paydown, advised):
     data = paydown("advise", NAME, "--json").data
     assert (data["run"], data["digest"], data["dockerfile"]) == (advised[0].id, DIGEST, "FROM scratch\n")
     assert [one["rule"] for one in data["advice"]] == ["volatile-before-stable", "floating-base"]
+
+
+def test_a_newer_run_that_had_none_is_told_of(paydown, quieted):
+    answer = paydown("advise", NAME)
+    one, two = quieted
+    assert answer.out.splitlines()[:3] == [
+        f"Since then run {two.id} had nothing to advise. This is what run {one.id} said:",
+        "",
+        "two",
+    ]
+    assert paydown("advise", NAME, "--json").data["nothing_since"] == two.id
 
 
 def test_as_sarif(paydown, advised):
@@ -114,6 +135,34 @@ def test_lines_of_a_dockerfile_as_sarif():
         "region": {"startLine": 4, "endLine": 6},
     }
     assert second == {"artifactLocation": {"uri": f"oci://{NAME}", "index": 0}}
+
+
+def test_sarif_has_what_the_schema_requires():
+    """Of sarif-schema-2.1.0.json: the required properties, and the enumerations and bounds of those that are given."""
+    action = PublishAdvice(
+        object=NAME,
+        precondition="p",
+        digest=DIGEST,
+        text="t",
+        advice=(ADVICE[0].model_copy(update={"lines": (4, 6)}), ADVICE[1], ADVICE[0]),
+        source="https://git.example.org/shop/web.git",
+        path="Dockerfile",
+    )
+    log = sarif(action)
+    assert log["version"] == "2.1.0"
+    [run] = log["runs"]
+    driver = run["tool"]["driver"]
+    assert driver["name"]
+    assert len({rule["id"] for rule in driver["rules"]}) == len(driver["rules"])
+    assert all(one["repositoryUri"] for one in run["versionControlProvenance"])
+    for result in run["results"]:
+        assert result["message"]["text"]
+        assert driver["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
+        assert (result["kind"], result["level"]) in {("fail", "note"), ("review", "none")}
+        [place] = [location["physicalLocation"] for location in result["locations"]]
+        assert place["artifactLocation"]["uri"]
+        assert place.get("region", {"startLine": 1})["startLine"] >= 1
+        assert place["artifactLocation"].get("index", 0) < len(run["artifacts"])
 
 
 def test_what_is_not_there(paydown, advised):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
+import os
+import sys
 import tarfile
 import time
 import tracemalloc
 
 import pytest
+import zstandard
 
-from paydown.clients.archives import Bounds, Flow, Unreadable, members, unpacked
+from paydown.clients.archives import PIECE, Bounds, Flow, Unreadable, members, unpacked
 
 
 def bounds(**others: int) -> Bounds:
@@ -74,3 +78,49 @@ def test_chains_of_global_headers_are_a_bomb(before: bool, count: int, size: int
 def test_a_few_global_headers_are_sound() -> None:
     stored = _chain(2, 50) + tarfile.TarInfo("a").tobuf() + bytes(1_024)
     assert [path for _, path, _ in members(Flow(unpacked(iter([stored]), bounds())))] == ["a"]
+
+
+def zstd(content: bytes, **parameters: int) -> bytes:
+    chosen = zstandard.ZstdCompressionParameters.from_level(3, **parameters)
+    return zstandard.ZstdCompressor(compression_params=chosen).compress(content)
+
+
+def test_zstd_of_any_frames_is_unpacked_in_pieces() -> None:
+    content = os.urandom(700_000)
+    skipped = b"\x5a\x2a\x4d\x18" + (7).to_bytes(4, "little") + b"ignored"
+    stored = skipped + zstd(content[:300_000]) + skipped + zstd(content[300_000:])
+    for size in (1, 1_000, len(stored)):
+        pieces = (stored[at : at + size] for at in range(0, len(stored), size))
+        found = list(unpacked(pieces, bounds(bytes=300_000_000)))
+        assert b"".join(found) == content
+        assert max(map(len, found)) <= PIECE
+
+
+def test_a_frame_that_wants_much_memory_is_not_read() -> None:
+    content = os.urandom(20_000_000)
+    with pytest.raises(Unreadable, match="too much memory"):
+        list(unpacked([zstd(content, window_log=25, write_content_size=0)], bounds(bytes=300_000_000)))
+    assert (
+        b"".join(unpacked([zstd(content, window_log=23, write_content_size=0)], bounds(bytes=300_000_000))) == content
+    )
+
+
+def test_a_small_layer_of_zstd_that_unpacks_to_much_ends() -> None:
+    stored = zstd(bytes(200_000_000))
+    assert len(stored) < 20_000
+    with pytest.raises(Unreadable, match="unpack to more than 1 MB"):
+        list(unpacked([stored], bounds(bytes=1_000_000)))
+
+
+@pytest.mark.parametrize("cut", [5, 9, 600])
+def test_damaged_zstd_is_no_crash(cut: int) -> None:
+    stored = bytearray(zstd(os.urandom(5_000)))
+    stored[cut] ^= 0xFF
+    with contextlib.suppress(Unreadable):
+        assert len(b"".join(unpacked([bytes(stored)], bounds(bytes=300_000_000)))) <= 5_000
+
+
+def test_without_the_library_zstd_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(Unreadable, match="zstd, which is not read here"):
+        list(unpacked([zstd(b"x")], bounds(bytes=300_000_000)))

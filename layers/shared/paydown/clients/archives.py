@@ -6,6 +6,7 @@ beyond the bounds ends the reading; what cannot be told apart safely is not gues
 
 from __future__ import annotations
 
+import io
 import posixpath
 import tarfile
 import time
@@ -13,7 +14,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import IO, Any, cast
 
 HEADER_MOST = 1024 * 1024
 """Bytes that the header of one entry may have: long names and extended attributes stand there."""
@@ -24,6 +25,10 @@ NAMES_MOST = 32 * 1024 * 1024
 PIECE = 256 * 1024
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_SKIPPED = b"\x2a\x4d\x18"
+"""After one byte that begins with 5: a frame of zstd that holds no data."""
+WINDOW_MOST = 8 * 1024 * 1024
+"""What RFC 8878 (3.1.1.1.2) wants every reader to take, and builders write; a frame may ask for terabytes."""
 
 
 class Unreadable(ValueError):
@@ -71,13 +76,19 @@ class Bounds:
 
 
 def unpacked(pieces: Iterable[bytes], bounds: Bounds) -> Iterator[bytes]:
-    """A layer's tar archive, from the layer as it is stored: plain, or gzip of any members. Raises Unreadable."""
+    """A layer's tar archive, from the layer as it is stored: plain, gzip of any members, or zstd of any frames.
+
+    zstd only for who ships its library. Raises Unreadable.
+    """
     flow = iter(pieces)
     head = b""
     while len(head) < 4 and (piece := next(flow, None)) is not None:
         head += piece
-    if head.startswith(_ZSTD):
-        raise Unreadable("a layer is compressed with zstd, which is not read here")
+    if head.startswith(_ZSTD) or (head[1:4] == _SKIPPED and head[0] & 0xF0 == 0x50):
+        for piece in _of_zstd(chain([head], flow)):
+            bounds.take(len(piece))
+            yield piece
+        return
     if not head.startswith(_GZIP):
         for piece in chain([head], flow):
             bounds.take(len(piece))
@@ -101,6 +112,37 @@ def _inflated(pieces: Iterable[bytes]) -> Iterator[bytes]:
                 engine = zlib.decompressobj(31)
             yield engine.decompress(waiting, PIECE)
             waiting = engine.unused_data if engine.eof else engine.unconsumed_tail
+
+
+def _of_zstd(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Frames of zstd (RFC 8878), one after the other, a bounded piece at a time. Raises Unreadable."""
+    try:
+        import zstandard
+    except ImportError as error:
+        raise Unreadable("a layer is compressed with zstd, which is not read here") from error
+    engine = zstandard.ZstdDecompressor(max_window_size=WINDOW_MOST)
+    try:
+        source = cast("IO[bytes]", _Source(pieces))  # it is read, and nothing else
+        with engine.stream_reader(source, read_size=PIECE, read_across_frames=True) as reader:
+            while piece := reader.read(PIECE):
+                yield piece
+    except zstandard.ZstdError as error:
+        raise Unreadable("a layer is no sound zstd archive, or asks for too much memory") from error
+
+
+class _Source(io.RawIOBase):
+    """Pieces as a file that is read forwards."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._here = b""
+
+    def read(self, count: int = -1) -> bytes:
+        """At most `count` of the next bytes; none at the end."""
+        while not self._here and (piece := next(self._pieces, None)) is not None:
+            self._here = piece
+        found, self._here = (self._here, b"") if count < 0 else (self._here[:count], self._here[count:])
+        return found
 
 
 class Flow:

@@ -99,6 +99,7 @@ def advice() -> PublishAdvice:
     [target] = AdviseImageLayers.targets(event, inventory)
     with (
         mock.patch.object(app, "open_registry", return_value=registry),
+        mock.patch.object(toil, "_earlier", return_value=[]),
         mock.patch.object(toil, "_known", return_value=[before]),
     ):
         draft = toil.plan(target)

@@ -20,7 +20,8 @@ def documents(entries: Sequence[Entry], **config: Any) -> tuple[dict[str, Any], 
         for said, content, _ in entries
     ]
     diff_ids = [f"sha256:{content}" for _, content, _ in entries if content]
-    return {"layers": layers}, {"history": history, "rootfs": {"diff_ids": diff_ids}, "config": config}
+    told = {"history": history, "rootfs": {"diff_ids": diff_ids}, "config": config, "docker_version": "20.10.24"}
+    return {"layers": layers}, told
 
 
 def image(*entries: Entry, digest: str = "sha256:now", **config: Any) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,12 +20,11 @@ from paydown.inventory import Inventory, Tag
 from paydown.ledger import Ledger, Outcome, Run
 from paydown.plan import Done, Draft, Plan, Record, Step, StepState, Unverified, Verified
 from paydown.policy import Policy
-from paydown.tickets import Message, Ticket
 from paydown.toil import Scene
 from paydown.toil.worker import Worker
 from tests.unit.functions.advise_image_layers.fake_registry import FakeRegistry
 from tests.unit.functions.advise_image_layers.histories import Entry, copied, nop
-from tests.unit.functions.report_outcome.fake_tickets import FakeTickets
+from tests.unit.functions.report_outcome.fake_tickets import Tickets
 from tests.unit.functions.shrink_image.layers import layer
 from tests.unit.ledgers import ledger_in_moto
 
@@ -38,18 +38,8 @@ INVENTORY = {
         {"uid": "t1", "name": "helpdesk", "system": "roundup", "url": "https://t.example.org/t/", "secret": "s"}
     ],
 }
+FROZEN = ("/bin/sh -c apt-get -y upgrade", "u", 1)
 ENFORCE = {"mode": "enforce", "ceiling": "none", "cool_down_seconds": 0}
-
-
-class Tickets(FakeTickets):
-    """Its tickets can be read and found."""
-
-    def find(self, marker: str) -> str | None:
-        return str(100 + list(self.made).index(marker)) if marker in self.made else None
-
-    def read(self, ticket_id: str, messages: int = 0) -> Ticket:
-        said = tuple(Message("paydown", text) for text in self.of(ticket_id))
-        return Ticket(ticket_id, "", "", "", False, (), "", said)
 
 
 def push(number: int = 1, tag: str = "current") -> ImagePushed:
@@ -173,10 +163,54 @@ def test_observing_advises_too(work: Work, registry: FakeRegistry, ledger: Ledge
 
 
 def test_an_image_is_looked_at_once(work: Work, registry: FakeRegistry) -> None:
-    registry.push("current", version("a"))
-    work(push(1))
-    run = work(push(2))
-    assert (run.status, run.reasons[0].text) == (Outcome.SKIPPED, "this image was looked at already")
+    registry.push("current", [*version("a"), FROZEN])
+    assert work(push(1), max_upgrade_age_days=1).status == Outcome.VERIFIED
+    for number in (2, 3):
+        run = work(push(number), max_upgrade_age_days=1)
+        assert (run.status, run.reasons[0].text) == (Outcome.SKIPPED, "this image was looked at already")
+
+
+def test_an_image_is_looked_at_anew_under_other_settings(work: Work, registry: FakeRegistry) -> None:
+    registry.push("current", [*version("a"), FROZEN])
+    assert work(push(1), max_upgrade_age_days=1).status == Outcome.VERIFIED
+    assert work(push(2), max_upgrade_age_days=1, deep_look=True).status == Outcome.VERIFIED
+    run = work(push(3), max_upgrade_age_days=100)
+    assert (run.status, run.reasons[0].text) == (Outcome.SKIPPED, "nothing to advise")
+
+
+def test_who_observed_or_failed_told_nobody(
+    work: Work, registry: FakeRegistry, ledger: Ledger, tickets: Tickets
+) -> None:
+    registry.push("current", [*version("a"), FROZEN])
+    settings = {"max_upgrade_age_days": 1, "tracker": "helpdesk"}
+    assert work(push(1), observing=True, **settings).status == Outcome.OBSERVED
+    tickets.trouble = PermanentError("no")
+    assert work(push(2), **settings).status == Outcome.FAILED
+    tickets.trouble = None
+    assert work(push(3), **settings).status == Outcome.VERIFIED
+    assert len(tickets.made) == 1
+
+
+def test_advice_that_holds_no_more_is_ended_once(
+    work: Work, registry: FakeRegistry, ledger: Ledger, tickets: Tickets
+) -> None:
+    settings = {"max_upgrade_age_days": 1, "tracker": "helpdesk"}
+    registry.push("current", [*version("a"), FROZEN])
+    work(push(1), **settings)
+    assert "frozen-upgrade" in tickets.of("100")[0]
+    tickets.resolved.add("100")
+    digest = registry.push("current", [*version("a"), copied("/x", "d", 1)])
+    run = work(push(2), **settings)
+    assert (run.status, run.evidence["advice"]) == (Outcome.VERIFIED, [])
+    [text] = tickets.of("100")
+    assert f"nothing to advise since {digest}" in text
+    assert "frozen-upgrade" not in text
+    assert tickets.resolved == {"100"}, "what a person closed is not opened for this"
+    writes = tickets.writes
+    registry.push("current", [*version("a"), copied("/x", "e", 1)])
+    run = work(push(3), **settings)
+    assert (run.status, run.reasons[0].text) == (Outcome.SKIPPED, "nothing to advise")
+    assert tickets.writes == writes
 
 
 def test_the_image_before_may_be_gone(work: Work, registry: FakeRegistry, ledger: Ledger) -> None:
@@ -290,7 +324,10 @@ def test_layers_are_looked_into_only_if_asked(work: Work, registry: FakeRegistry
     assert (run.before["layers_looked_into"], run.before["layer_bytes_fetched"]) == (1, len(lists))
 
 
-def test_what_was_not_looked_into_is_booked_without_advice(work: Work, registry: FakeRegistry) -> None:
+def test_what_was_not_looked_into_is_booked_without_advice(
+    work: Work, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
     registry.built("current", [("COPY a /a # buildkit", b"\x28\xb5\x2f\xfd" + bytes(600))])
     run = work(push(1), deep_look=True)
     assert run.reasons[0].text == "nothing to advise"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+import zstandard
 
 from functions.advise_image_layers.advice import Limits
 from functions.advise_image_layers.deep import files as files_module
@@ -168,7 +169,7 @@ def test_layers_of_the_base_are_not_read() -> None:
 )
 def test_a_dynamic_program_from_scratch_cannot_start(files: dict[str, File], config: dict[str, object]) -> None:
     found = deep(("COPY app /", files), **config)
-    assert told(found) == [("dynamic-in-scratch", 1, False)]
+    assert told(found) == [("dynamic-in-scratch", 1, True)]
     assert LOADER in found.advice[0].text
 
 
@@ -216,7 +217,8 @@ def test_headers_full_of_nonsense() -> None:
 @pytest.mark.parametrize(
     ("stored", "why"),
     [
-        (b"\x28\xb5\x2f\xfd" + b"0" * 600, "zstd"),
+        (b"\x28\xb5\x2f\xfd" + b"0" * 600, "no sound zstd archive"),
+        (zstandard.compress(bytes(60_000_000)), "unpack to more than 50 MB"),
         (b"\x1f\x8b" + b"0" * 600, "no gzip archive"),
         (b"x" * 2_000, "no sound archive"),
         (layer({"../../etc/passwd": b""}), "outside of the image"),
@@ -236,6 +238,13 @@ def test_a_layer_that_is_not_read_is_said(stored: bytes, why: str) -> None:
     assert why in found.seen["not_looked_into"]
     assert why in found.told
     assert found.seen["layers_looked_into"] == 1
+
+
+def test_layers_of_zstd_are_looked_into() -> None:
+    stored = zstandard.compress(layer({"var/lib/apt/lists/main": os.urandom(9_000)}))
+    found = deep(("RUN apt-get update", stored))
+    assert told(found) == [("package-lists-left", 1, True)]
+    assert found.seen["layer_bytes_fetched"] == len(stored)
 
 
 def test_a_layer_larger_than_the_limit_is_not_fetched() -> None:

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from functions.advise_image_layers.advice import Advice, Findings, Limits, advise
-from functions.advise_image_layers.commands import compiled, compiler_installed
 from functions.advise_image_layers.image import Image
 from functions.advise_image_layers.order import Cost
 from functions.advise_image_layers.rebuild import Rebuild, compare
@@ -195,54 +194,9 @@ def test_an_old_upgrade_is_frozen() -> None:
     assert advise(image(*BASE, ran("apt-get -y upgrade")), None, young, NOW).advice == ()
 
 
-def test_a_compiler_that_stays() -> None:
-    found = alone(
-        *BASE,
-        ran("apt-get update && apt-get install -y gcc libc6-dev", "a"),
-        nop("WORKDIR /src"),
-        copied("/src/", "b"),
-        ran("gcc -O2 -o hello hello.c && cp hello /usr/bin", "c"),
-        nop('CMD ["/src/hello"]'),
-    )
-    [one] = found
-    assert (one.rule, one.asks, one.saves_bytes) == ("compiler-left", True, 5_000_000)
-    assert one.dockerfile.splitlines()[2:] == [
-        "FROM <your base image> AS build",
-        "RUN apt-get update && apt-get install -y gcc libc6-dev",
-        "WORKDIR /src",
-        "COPY <file:bbbbbbbbbbbb> /src/",
-        "RUN gcc -O2 -o hello hello.c && cp hello /usr/bin",
-        "",
-        "FROM <your base image>",
-        "COPY --from=build /src/hello /src/hello",
-        "WORKDIR /src",
-        'CMD ["/src/hello"]',
-    ]
-
-
 def test_what_the_base_did_is_not_ours() -> None:
     theirs = [ran("apt-get upgrade", "1"), ran("apt-get install gcc", "2"), ran("x", "3"), nop('CMD ["sh"]')]
     assert alone(*theirs, copied("/app", "a")) == []
-
-
-@pytest.mark.parametrize(
-    ("command", "name"),
-    [
-        ("apt-get install -y --no-install-recommends build-essential", "build-essential"),
-        ("DEBIAN_FRONTEND=noninteractive apt-get -y install g++-12 curl", "g++-12"),
-        ("apk add --no-cache go=1.2", "go"),
-        ("dnf install -y gcc-c++", "gcc-c++"),
-        ("apt-get install gcc && make && apt-get purge -y gcc", ""),
-        ("apt-get install gcc-doc", ""),
-        ("echo apt-get install gcc", ""),
-    ],
-)
-def test_compilers_are_known(command: str, name: str) -> None:
-    assert compiler_installed(command).partition("=")[0] == name
-
-
-def test_what_is_built() -> None:
-    assert compiled("go build -o /bin/x ./cmd; gcc a.c -o b && tar -o c") == ["/bin/x", "b"]
 
 
 @pytest.mark.parametrize(

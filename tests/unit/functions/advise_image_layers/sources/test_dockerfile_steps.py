@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.advise_image_layers.dockerfile import dockerfile
-from functions.advise_image_layers.order import as_built, merged
+from functions.advise_image_layers.merging import merged
+from functions.advise_image_layers.order import as_built
 from functions.advise_image_layers.sources.dockerfiles import LONGEST, stages
 from functions.advise_image_layers.sources.fitting import fitted
 from tests.unit.functions.advise_image_layers.histories import copied, image, kit, nop, ran
