@@ -115,7 +115,7 @@ class CleanDanglingImages(Toil[Host]):
             why = f"the disk is {disk.percent} % full, below the high mark of {self.settings.disk_high} %"
             return Draft.of(why=why, disk_percent=disk.percent, free_bytes=disk.free)
         listing = host.list_images()
-        candidates = ours(listing, self.settings)
+        candidates = ours(listing, self.settings, self.inventory.promoted_digests)
         old = sorted((image for image in candidates if self._wait(image, listing) <= timedelta()), key=_age)
         young = [image for image in candidates if self._wait(image, listing) > timedelta()]
         leftovers = outlived(stock, self.settings) if stock else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 
 from functions.clean_dangling_images.settings import Settings
@@ -15,8 +15,8 @@ def kept(labels: Mapping[str, str], settings: Settings) -> bool:
     return any(name in labels for name in settings.keep_labels)
 
 
-def ours(listing: Listing, settings: Settings) -> list[Image]:
-    """The dangling images that may go once they are old enough."""
+def ours(listing: Listing, settings: Settings, promoted: Set[str] = frozenset()) -> list[Image]:
+    """The dangling images that may go once they are old enough; not what a stage runs by its digest."""
     return [
         image
         for image in listing.dangling
@@ -24,6 +24,7 @@ def ours(listing: Listing, settings: Settings) -> list[Image]:
         and settings.labels.items() <= image.labels.items()
         and not kept(image.labels, settings)
         and (settings.pulled or not image.pulled)
+        and promoted.isdisjoint(digest.rpartition("@")[2] for digest in image.digests)
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -45,7 +45,9 @@ USES_SECONDS = 60.0
 """For how long the answers of clusters and hosts hold."""
 AGAIN = timedelta(seconds=30)
 TAGS_NOTED = 2_000
-"""Tags whose digests a run notes to compare afterwards; about 40 bytes each."""
+"""What led nowhere before, as far as a run notes it to compare afterwards."""
+TAGS_TOLD = 20
+"""Tags that evidence names."""
 _WILD = frozenset("*?[")
 
 
@@ -133,7 +135,7 @@ class CleanRegistry(Toil[Repository]):
             bytes=sum(freed(seen.nodes, chosen).values()),
             told_bytes=seen.told_bytes(),
             missing=sorted(seen.missing())[:TAGS_NOTED],
-            pointed={tag: _short(digest) for tag, digest in list(seen.tags.items())[:TAGS_NOTED]},
+            dead=sorted(seen.dead)[:TAGS_NOTED],
         )
 
     def population(self, target: Repository) -> Population | None:
@@ -169,6 +171,10 @@ class CleanRegistry(Toil[Repository]):
                 results |= dict.fromkeys(some, NotYet(self.now(), "time was up before its turn"))
             else:
                 results |= {it: self._result(it, error, tally) for it, error in holdings.delete(some).items()}
+        if done := {it: result for it, result in results.items() if isinstance(result, Done)}:
+            # The registry deletes what a tag was put on since the look, too: that must not go unnoticed.
+            last, result = list(done.items())[-1]
+            results[last] = Done({**result.evidence, **_tags_lost(seen, done.keys() | tally.gone, holdings)})
         return [results[action.object] for action in actions]
 
     def _result(self, digest: str, error: PaydownError | None, tally: _Tally) -> Applied:
@@ -201,13 +207,20 @@ class CleanRegistry(Toil[Repository]):
             "left": record.before["left"],
             "told_bytes_before": record.before.get("told_bytes", 0),
             "told_bytes_after": seen.told_bytes(),
+            "tags_lost": sorted({tag for step in record.done() for tag in step.evidence.get("tags_lost", ())}),
         }
+        unread = [step.evidence["tags_unread"] for step in record.done() if "tags_unread" in step.evidence]
         if still := sorted(there - again):
             return Unverified(f"{len(still)} of {len(deleted)} manifests are still there, such as {still[0]}", evidence)
         if lost := sorted(seen.missing() - set(record.before["missing"])):
             return Unverified(f"a tagged index or tag leads to what is not there, such as {lost[0]}", evidence)
-        if tags := _lost(record.before["pointed"], seen, {_short(digest) for digest in deleted}):
-            return Unverified(f"{len(tags)} tags went with what was deleted, such as {tags[0]}", evidence)
+        if tags := [tag for tag in evidence["tags_lost"] if tag not in seen.tags]:
+            text = f"{len(tags)} tags went while manifests were deleted, such as {tags[0]}: push what they pointed to"
+            return Unverified(text, evidence)
+        if dead := sorted(seen.dead - set(record.before.get("dead", ()))):
+            return Unverified(f"{len(dead)} tags are listed and lead nowhere, such as {dead[0]}", evidence)
+        if unread:
+            return Unverified(f"whether a tag went with what was deleted is not known: {unread[0]}", evidence)
         return Verified(evidence, {"manifests": evidence["manifests"], "bytes": evidence["bytes"]})
 
     def _holdings(self, target: Repository) -> Holdings:
@@ -225,13 +238,13 @@ class _Tally:
     def __init__(self, seen: Survey, loose: set[str]) -> None:
         self._seen, self._loose = seen, loose
         self._holders = Counter(blob for one in seen.nodes.values() for blob in _names(one))
-        self._gone: set[str] = set()
+        self.gone: set[str] = set()
 
     def deleted(self, digest: str) -> dict[str, int]:
         """What went with this one: its blobs that nobody names any more, and what a registry takes along."""
-        self._gone.add(digest)
-        along = taken(self._seen.nodes, self._loose, self._gone) if self._seen.cascades else set()
-        self._gone |= along
+        self.gone.add(digest)
+        along = taken(self._seen.nodes, self._loose, self.gone) if self._seen.cascades else set()
+        self.gone |= along
         bytes_ = 0
         for it in (digest, *along):
             sizes = _names(self._seen.nodes[it])
@@ -265,13 +278,15 @@ def _names(node: Node) -> dict[str, int]:
     return {**node.blobs, node.digest: node.size}
 
 
-def _short(digest: str) -> str:
-    return digest.partition(":")[2][:12]
-
-
-def _lost(pointed: Mapping[str, str], seen: Survey, deleted: set[str]) -> list[str]:
-    """The tags that pointed to something which this run deleted, and are gone."""
-    return sorted(tag for tag, digest in pointed.items() if tag not in seen.tags and digest in deleted)
+def _tags_lost(seen: Survey, deleted: Set[str], holdings: Holdings) -> dict[str, Any]:
+    """The tags that went since `seen`, but for those that only said to what something deleted was attached."""
+    try:
+        left = holdings.tag_names()
+    except PaydownError as error:
+        return {"tags_unread": str(error)}
+    expected = {tag for tag in seen.attachments if seen.tags[tag] in deleted}
+    lost = sorted(seen.tags.keys() - expected - left)
+    return {"tags_lost": lost[:TAGS_TOLD]} if lost else {}
 
 
 handler = handler_for(CleanRegistry)

@@ -16,7 +16,8 @@ class Node:
 
     `children` are the digests of the manifests that it lists, `subject` that of the one to which it is attached, and
     `config` that of its configuration, which Docker takes for the image's id. `blobs` are the sizes of the blobs that
-    it names, in bytes; `size` is its own.
+    it names, in bytes; `size` is its own. `tagged_for` are the digests to which it is attached by a tag made of them:
+    its content need not name these.
     """
 
     digest: str
@@ -25,6 +26,7 @@ class Node:
     config: str | None = None
     blobs: Mapping[str, int] = field(default_factory=dict)
     size: int = 0
+    tagged_for: tuple[str, ...] = ()
 
 
 def kept(
@@ -32,10 +34,11 @@ def kept(
 ) -> set[str]:
     """The digests that stay.
 
-    Those that are tagged, in use (by digest, or by the digest of their configuration) or young; an index that lists one
-    in use, since whoever pulled it may have asked for the index; then whatever these refer to, and what is attached to
-    them. `cascades`: deleting an index takes along what has no tag and no other index, so one that lists something like
-    that which stays, stays too.
+    Those that are tagged, in use (by digest, or by the digest of their configuration) or young; what something young is
+    attached to by a tag; an index that lists one in use, since whoever pulled it may have asked for the index; then
+    whatever these refer to, and what is attached to them, or to something in use that is not here. `cascades`: deleting
+    an index takes along what has no tag and no other index, so one that lists something like that which stays, stays
+    too.
     """
     running = {one.digest for one in nodes.values() if one.digest in used or one.config in used}
     parents: dict[str, set[str]] = {}
@@ -43,10 +46,12 @@ def kept(
     for one in nodes.values():
         for child in one.children:
             parents.setdefault(child, set()).add(one.digest)
-        if one.subject:
-            attached.setdefault(one.subject, set()).add(one.digest)
+        for subject in (*one.tagged_for, *((one.subject,) if one.subject else ())):
+            attached.setdefault(subject, set()).add(one.digest)
     roots = _reached(running | (used & parents.keys()), lambda digest: parents.get(digest, ()))
     roots |= (tagged | young | running) & nodes.keys()
+    roots |= {subject for digest in young & nodes.keys() for subject in nodes[digest].tagged_for}
+    roots |= used & attached.keys()
 
     def following(digest: str) -> Iterable[str]:
         one = nodes.get(digest)
@@ -116,7 +121,7 @@ def freed(nodes: Mapping[str, Node], going: Set[str]) -> dict[str, int]:
 
 
 def _refers(one: Node) -> set[str]:
-    return {*one.children, *((one.subject,) if one.subject else ())} - {one.digest}
+    return {*one.children, *one.tagged_for, *((one.subject,) if one.subject else ())} - {one.digest}
 
 
 def _reached(start: Iterable[str], following: Callable[[str], Iterable[str]]) -> set[str]:

@@ -35,8 +35,16 @@ class Holdings(Protocol):
         """Whether deleting an index also deletes what only it listed and no tag points to."""
 
     @property
+    def attaches_by_tag(self) -> bool:
+        """Whether `tags` has those that only say to which digest something is attached."""
+
+    @property
     def subjects(self) -> Mapping[str, str]:
         """After `revisions`: what is attached, and to what, where its own manifest need not say so."""
+
+    @property
+    def dead(self) -> frozenset[str]:
+        """After `tags`: those that are listed and lead nowhere."""
 
     def left_to(self) -> str:
         """What of the registry's own already cleans this repository; empty if nothing does."""
@@ -45,7 +53,10 @@ class Holdings(Protocol):
         """The manifests that it keeps, tagged or not."""
 
     def tags(self) -> Mapping[str, str]:
-        """The digest of each tag."""
+        """The digest of each tag that leads somewhere."""
+
+    def tag_names(self) -> set[str]:
+        """The tags that are listed."""
 
     def manifests(self, digests: Iterable[str]) -> Iterator[Manifest]:
         """The manifests of these digests; those that are gone are left out."""
@@ -65,7 +76,9 @@ class DistributionRepository:
 
     at_once = 1
     cascades = False
+    attaches_by_tag = True
     subjects: Mapping[str, str] = {}
+    dead: frozenset[str] = frozenset()
 
     def __init__(self, registry: Registry, name: str, api: RegistryApi) -> None:
         self._registry, self._name, self._api = registry, name, api
@@ -82,11 +95,17 @@ class DistributionRepository:
         return revisions(self._registry.storage, self._name)
 
     def tags(self) -> Mapping[str, str]:
-        """The digest of each tag, asked one by one."""
+        """The digest of each tag that leads somewhere, asked one by one."""
         names = self._api.tags(self._name)
         with ThreadPoolExecutor(AT_ONCE) as threads:
             pointed = threads.map(lambda tag: self._api.digest(self._name, tag), names)
-            return {tag: digest for tag, digest in zip(names, pointed, strict=True) if digest is not None}
+            found = {tag: digest for tag, digest in zip(names, pointed, strict=True) if digest is not None}
+        self.dead = frozenset(names) - found.keys()
+        return found
+
+    def tag_names(self) -> set[str]:
+        """The tags that are listed."""
+        return set(self._api.tags(self._name))
 
     def manifests(self, digests: Iterable[str]) -> Iterator[Manifest]:
         """The manifests of these digests; those that are gone are left out."""

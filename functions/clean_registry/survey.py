@@ -9,7 +9,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from sys import intern
 from threading import Lock
@@ -31,6 +31,7 @@ READ_AT_ONCE = 200
 REMEMBERED = 20_000
 """Manifests that are remembered: their content is what their digest says, for ever."""
 
+_OF_A_DIGEST = re.compile(r"sha256-([0-9a-f]{64})(\.sig|\.att|\.sbom)?")
 _ANY_DIGEST = re.compile(DIGEST.pattern)
 _remembered: OrderedDict[str, Node] = OrderedDict()
 _lock = Lock()
@@ -40,13 +41,16 @@ _lock = Lock()
 class Survey:
     """`revisions` are the manifests that the registry lists, by digest; `tags` the digest of each tag.
 
-    `cascades`: deleting an index takes along what only it listed.
+    `cascades`: deleting an index takes along what only it listed. `attachments`: of those tags that only say to which
+    digest something is attached, that digest. `dead`: the tags that the registry lists, and that lead nowhere.
     """
 
     nodes: Mapping[str, Node]
     tags: Mapping[str, str]
     revisions: Mapping[str, Revision]
     cascades: bool = False
+    attachments: Mapping[str, str] = field(default_factory=dict)
+    dead: frozenset[str] = frozenset()
 
     def young(self, oldest: datetime) -> set[str]:
         """What showed life after `oldest`, or is so new that the registry's list does not have it."""
@@ -60,7 +64,7 @@ class Survey:
 
     def loose(self, oldest: datetime, used: frozenset[str]) -> set[str]:
         """What nothing refers to, and nobody uses, since `oldest`."""
-        tagged = set(self.tags.values())
+        tagged = {digest for tag, digest in self.tags.items() if tag not in self.attachments}
         stay = kept(self.nodes, tagged=tagged, used=used, young=self.young(oldest), cascades=self.cascades)
         return self.nodes.keys() - stay
 
@@ -93,7 +97,33 @@ def survey(target: Repository, holdings: Holdings) -> Survey:
         found = _read(holdings, new)
         nodes |= found
         new = {child for one in found.values() for child in one.children} - nodes.keys()
-    return Survey(nodes, tags, listed, holdings.cascades)
+    attachments = attached_by_tag(tags, nodes) if holdings.attaches_by_tag else {}
+    subjects: dict[str, list[str]] = {}
+    for tag, subject in attachments.items():
+        subjects.setdefault(tags[tag], []).append(subject)
+    for digest in subjects.keys() & nodes.keys():
+        nodes[digest] = replace(nodes[digest], tagged_for=tuple(subjects[digest]))
+    return Survey(nodes, tags, listed, holdings.cascades, attachments, holdings.dead)
+
+
+def attached_by_tag(tags: Mapping[str, str], nodes: Mapping[str, Node]) -> dict[str, str]:
+    """The tags that only say to which digest something is attached, with that digest.
+
+    `sha256-HEX` for the list of referrers, where the registry has no such API (OCI distribution 1.1), and cosign's
+    `sha256-HEX.sig`, `.att` and `.sbom`. One that points to that very digest is a tag as any other (mirrors make such),
+    and so are all of a repository that holds nothing else: cosign can keep the signatures of others in one apart.
+    """
+    found: dict[str, str] = {}
+    for tag, digest in tags.items():
+        form = _OF_A_DIGEST.fullmatch(tag)
+        if form is None or digest not in nodes:
+            continue
+        subject = f"sha256:{form[1]}"
+        is_list = nodes[digest].config is None
+        if subject != digest and (form[2] or is_list):
+            found[tag] = subject
+    apart = found.keys() == tags.keys()
+    return {tag: subject for tag, subject in found.items() if subject in nodes or not apart}
 
 
 def in_use(inventory: Inventory, run_id: str) -> frozenset[str]:
@@ -101,11 +131,10 @@ def in_use(inventory: Inventory, run_id: str) -> frozenset[str]:
 
     Those of promotions are among them. Wherever an image is said to come from, its digest counts.
     """
-    found = {digest for one in inventory.promotions for digest in (one.digest, one.previous) if digest}
     with ThreadPoolExecutor(AT_ONCE) as threads:
         clusters = threads.map(_of_cluster, inventory.clusters)
         hosts = threads.map(lambda host: _of_host(host, run_id), inventory.hosts)
-        return frozenset(found.union(*clusters, *hosts))
+        return inventory.promoted_digests.union(*clusters, *hosts)
 
 
 def node_of(manifest: Manifest) -> Node:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from functions.promote_image.copying import Place, attach, copy_blobs, copy_manifests, lost
-from functions.promote_image.facts import Lack, Subject, lacks, too_bad
+from functions.promote_image.facts import Lack, Subject, found_too_bad, lacks, not_scanned
 from functions.promote_image.image import Image, read_image
 from functions.promote_image.settings import Route, Settings
 from paydown.clients import aws
@@ -114,9 +115,10 @@ class PromoteImages(Toil[Tag]):
         # Since when it is there is counted by our clock, from what we saw: an event may say anything.
         subject = Subject(target.repository.uid, digest, self._images.seen(target.repository.uid, digest, self.now()))
         stands = [self._stand(route, target, subject, *one) for one in route.destinations(target, self.inventory)]
-        if overridden := [one.why for one in stands if one.overridden]:
-            return Overridden("; ".join(overridden))
+        overridden = [one.why for one in stands if one.overridden]
         actions = [one.action for one in stands if one.action is not None]
+        if overridden and not actions:
+            return Overridden("; ".join(overridden))
         if not actions:
             return Draft.of(why="; ".join(one.why for one in stands))
         try:
@@ -126,6 +128,7 @@ class PromoteImages(Toil[Tag]):
         lacking = list(lacks(route.require, subject, image, self._images, self.now()))
         if lacking:
             return _waits(route, lacking)
+        more: dict[str, Any] = {"overridden": overridden} if overridden else {}
         return Draft.of(
             [action.model_copy(update={"note": _note(action, image)}) for action in actions],
             stage=route.stage,
@@ -133,6 +136,7 @@ class PromoteImages(Toil[Tag]):
             manifests=len(image.manifests),
             blobs=len(image.blobs),
             bytes=image.size,
+            **more,
         )
 
     def _check(self, route: Route) -> None:
@@ -190,14 +194,16 @@ class PromoteImages(Toil[Tag]):
         to = self._destination(action)
         # A mount within one registry needs the right to read and to write at once.
         source = self._place(target.repository, writes=to.registry == target.repository.registry.uid)
-        if (settled := self._settled(action, to, target)) is not None:
+        if (settled := self._settled(action, to)) is not None:
             return settled
         image = read_image(source.api, source.repository, action.digest, attached=action.referrers)
+        if (held := self._held_back(action, target, image)) is not None:
+            return held
         if left := copy_blobs(image, source, to):
             return NotYet(self.now(), f"{left} of {len(image.blobs)} blobs are left to be copied to {action.place}")
         copy_manifests(image, to)
         theirs = attach(image, to)
-        if (settled := self._settled(action, to, target)) is not None:
+        if (settled := self._settled(action, to) or self._held_back(action, target, image)) is not None:
             return settled
         # Written down first, so that neither what is run nor what it goes back to is ever taken for garbage.
         self._record(action, digest=action.digest, previous=action.previous)
@@ -205,7 +211,7 @@ class PromoteImages(Toil[Tag]):
         self._record(action, digest=action.digest, previous=action.previous, last_seen=self.now())
         return Done({"tag": action.place, "digest": action.digest, "bytes": image.size, "attached_left": theirs})
 
-    def _settled(self, action: PromoteImage, to: Place, target: Tag) -> Applied | None:
+    def _settled(self, action: PromoteImage, to: Place) -> Applied | None:
         """Why the tag must not be moved, or need not; None if it may."""
         current = to.api.digest(to.repository, action.tag)
         if current == action.digest:
@@ -213,11 +219,16 @@ class PromoteImages(Toil[Tag]):
             return Moot("the tag points to it")
         if current != action.previous:
             return Moot(f"somebody else moved {action.place} to {current or 'nothing'} since this was planned")
-        if action.findings_below is not None:
-            scan = self._images.scan(target.repository.uid, action.digest)
-            if scan is None or too_bad(scan, action.findings_below):
-                return Moot("findings_below: a scan has found what is too bad since this was planned")
         return None
+
+    def _held_back(self, action: PromoteImage, target: Tag, image: Image) -> Moot | None:
+        """What scans have told since this was planned."""
+        if action.findings_below is None:
+            return None
+        place = target.repository.uid
+        why = found_too_bad(action.findings_below, place, image, self._images)
+        why = why or not_scanned(place, image, self._images)
+        return Moot(f"findings_below: {why} since this was planned") if why else None
 
     # -- verify -------------------------------------------------------------------------------------------------------
 

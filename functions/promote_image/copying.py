@@ -15,6 +15,8 @@ from paydown.errors import PermanentError
 
 AT_ONCE = 4
 """Blobs that are moved at the same time; each takes some 24 MB of memory at the most."""
+LARGE = 200_000_000
+"""Bytes from which a blob is moved alone: it needs the whole line to get there in its time."""
 BEGIN_SECONDS = 5.0
 """No blob is begun later than this in one call."""
 BLOB_SECONDS = 22.0
@@ -39,18 +41,30 @@ def left_of(image: Image, place: Place) -> list[str]:
 
 
 def copy_blobs(image: Image, source: Place, to: Place) -> int:
-    """Mount or copy the blobs that are not there, as far as one call gets; how many are left."""
+    """Mount or copy the blobs that are not there, as far as one call gets; how many are left.
+
+    The large ones come last, each by itself, when a later call has nothing else to move.
+    """
     until = time.monotonic() + BEGIN_SECONDS
+    left = left_of(image, to)
+    large = sorted((digest for digest in left if image.blobs[digest] >= LARGE), key=image.blobs.__getitem__)
+
+    def move(digest: str) -> bool:
+        return _move(image, digest, source, to, until)
+
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        moved = list(threads.map(lambda digest: _move(image, digest, source, to, until), left_of(image, to)))
-    return moved.count(False)
+        moved = list(threads.map(move, (digest for digest in left if digest not in large)))
+    return [*moved, *map(move, large)].count(False)
 
 
 def copy_manifests(image: Image, to: Place) -> None:
-    """Write the manifests that are not there, by digest: whatever is referred to comes first."""
+    """Write the manifests by digest: whatever is referred to comes first.
+
+    Those that are there are written, too: a push is a sign of life, and an old one without a tag may be about to be
+    cleaned away.
+    """
     for digest, manifest in image.manifests.items():
-        if to.api.digest(to.repository, digest) is None:
-            to.api.put_manifest(to.repository, digest, manifest)
+        to.api.put_manifest(to.repository, digest, manifest)
 
 
 def attach(image: Image, to: Place) -> int:

@@ -41,16 +41,33 @@ class Subject:
 def lacks(required: Required, subject: Subject, image: Image, images: Images, now: datetime) -> Iterator[Lack]:
     """What does not hold. An approval is not among these: the guards ask for it."""
     if required.findings_below is not None:
-        scan = images.scan(subject.place, subject.digest)
-        if scan is None:
-            yield Lack("findings_below", "no scan of it was told", again(subject.since, now))
-        elif why := too_bad(scan, required.findings_below):
+        if why := found_too_bad(required.findings_below, subject.place, image, images):
             yield Lack("findings_below", why)
+        elif unknown := not_scanned(subject.place, image, images):
+            yield Lack("findings_below", unknown, again(subject.since, now))
     if required.signature and not image.signed():
         yield Lack("signature", "none is attached to it", again(subject.since, now))
     soaked = subject.since + timedelta(seconds=required.soak_seconds)
     if soaked > now:
         yield Lack("soak_seconds", f"it was first seen here at {subject.since:%Y-%m-%d %H:%M:%S}Z", soaked)
+
+
+def not_scanned(place: str, image: Image, images: Images) -> str:
+    """Of what no scan was told; empty if one was of the image itself, or of each platform of an index."""
+    if images.scan(place, image.digest) is not None:
+        return ""
+    platforms = image.platforms()
+    unknown = [one for one in platforms if images.scan(place, one) is None]
+    if unknown:
+        return f"no scan of it was told, and none of {len(unknown)} of its {len(platforms)} platforms: {unknown[0]}"
+    return "" if platforms else "no scan of it was told"
+
+
+def found_too_bad(below: str, place: str, image: Image, images: Images) -> str:
+    """What the scans of an image and of its platforms found that is as bad as `below`, or worse; empty if nothing."""
+    scans = ((one, images.scan(place, one)) for one in (image.digest, *image.platforms()))
+    found = [(one, why) for one, scan in scans if scan is not None and (why := too_bad(scan, below))]
+    return "; ".join(why if one == image.digest else f"{why} of the platform {one}" for one, why in found)
 
 
 def too_bad(scan: Scan, below: str) -> str:

@@ -45,6 +45,19 @@ class Image:
         """The manifest or index itself."""
         return self.manifests[self.digest]
 
+    def platforms(self) -> list[str]:
+        """The images that an index lists, through any number of indexes; not attestations, which nobody runs."""
+        found: list[str] = []
+        waiting = [self.root] if self.root.is_index else []
+        while waiting:
+            for one in waiting.pop().document.get("manifests") or ():
+                listed = self.manifests.get(one["digest"])
+                if listed is not None and listed.is_index:
+                    waiting.append(listed)
+                elif listed is not None and not _is_attestation(one):
+                    found.append(listed.digest)
+        return list(dict.fromkeys(found))
+
     def signed(self) -> bool:
         """Whether a signature is attached to it. Who signed is not looked at."""
         kinds = [str(one.get("artifactType", "")) for one in self.listed.get(self.digest, ())]
@@ -108,6 +121,12 @@ def _attach(image: Image, api: RegistryApi, repository: str, digest: str) -> Non
         if pointed is not None:
             image.tags[tag] = pointed
             _add(image, api, repository, pointed)
+
+
+def _is_attestation(descriptor: Mapping[str, Any]) -> bool:
+    """As BuildKit lists them beside the platforms."""
+    notes = descriptor.get("annotations")
+    return isinstance(notes, dict) and notes.get("vnd.docker.reference.type") == "attestation-manifest"
 
 
 def _descriptors(manifest: Manifest) -> Iterator[Mapping[str, Any]]:

@@ -29,11 +29,18 @@ OLD, YOUNG = 30, 1
 
 @dataclass(frozen=True)
 class Pushed:
-    """A manifest that was pushed, its tags, and how many days ago."""
+    """A manifest that was pushed, its tags, how many days ago, and to what it is attached by further tags."""
 
     manifest: Manifest
     tags: tuple[str, ...]
     days: float
+    about: tuple[str, ...] = ()
+
+    @property
+    def attached(self) -> tuple[str, ...]:
+        """The tags that say to what it is attached: a list of referrers, or as cosign makes them."""
+        kind = "" if self.manifest.is_index else ".sig"
+        return tuple(one.replace(":", "-", 1) + kind for one in self.about)
 
 
 @dataclass
@@ -60,7 +67,9 @@ def contents(draw: st.DrawFn) -> Content:
         if subject:
             document["subject"] = described(subject, OCI_MANIFEST)
         if draw(st.booleans()) and found.pushed:
-            children = draw(st.lists(st.sampled_from(others), max_size=3, unique=True))
+            # Nobody attaches an index to what it lists itself; Harbor would list neither.
+            listable = st.sampled_from([one for one in others if one != subject])
+            children = draw(st.lists(listable, max_size=3, unique=True))
             document["manifests"] = [described(child, kind(found, child)) for child in children]
             manifest = Manifest.made(document, OCI_INDEX)
         else:
@@ -72,7 +81,10 @@ def contents(draw: st.DrawFn) -> Content:
             manifest = Manifest.made(document, OCI_MANIFEST)
         tags = tuple(f"t{number}-{tag}" for tag in range(draw(st.sampled_from([0, 0, 0, 1, 2]))))
         days = draw(st.sampled_from([OLD, OLD, OLD, YOUNG])) - number / 1_000
-        found.pushed[manifest.digest] = Pushed(manifest, tags, days)
+        kept = [one.about for one in found.pushed.values() if one.manifest.is_index == manifest.is_index]
+        free = [one for one in others if one not in {about for some in kept for about in some}]
+        about = draw(st.lists(st.sampled_from(free), max_size=2, unique=True)) if free and draw(st.booleans()) else []
+        found.pushed[manifest.digest] = Pushed(manifest, tags, days, tuple(about))
     found.used = frozenset(draw(st.sets(st.sampled_from([*found.pushed, *configurations, digest(9)]), max_size=2)))
     return found
 
@@ -89,6 +101,7 @@ class Place(Protocol):
     """A registry that runs somewhere."""
 
     target: Repository
+    attaches_by_tag: bool
 
     def fill(self, content: Content) -> None:
         """Let it hold this and nothing else."""
@@ -99,6 +112,8 @@ class Place(Protocol):
 
 class Distribution:
     """Storage in a folder, and an API that answers from it."""
+
+    attaches_by_tag = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -122,10 +137,11 @@ class Distribution:
         return set(self._held)
 
     def tags(self, repository: str) -> list[str]:
-        return sorted(tag for pushed in self._held.values() for tag in pushed.tags)
+        return sorted(tag for pushed in self._held.values() for tag in (*pushed.tags, *pushed.attached))
 
     def digest(self, repository: str, reference: str) -> str | None:
-        return next((it for it, pushed in self._held.items() if reference in (it, *pushed.tags)), None)
+        held = self._held.items()
+        return next((it for it, one in held if reference in (it, *one.tags, *one.attached)), None)
 
     def manifest(self, repository: str, reference: str) -> Manifest:
         if reference not in self._held:
@@ -146,6 +162,8 @@ class Distribution:
 class Ecr:
     """moto's. It deletes whatever it is told to, also what a manifest list refers to."""
 
+    attaches_by_tag = True
+
     def __init__(self) -> None:
         from moto.ecr.models import ecr_backends
 
@@ -158,7 +176,7 @@ class Ecr:
     def fill(self, content: Content) -> None:
         self._kept.images.clear()
         for it, pushed in content.pushed.items():
-            for tag in pushed.tags or (None,):
+            for tag in (*pushed.tags, *pushed.attached) or (None,):
                 self._client.put_image(
                     registryId=ECR[:12],
                     repositoryName=NAME,
@@ -175,7 +193,9 @@ class Ecr:
 
 
 class OnHarbor:
-    """Our stand-in, over the wire."""
+    """Our stand-in, over the wire. Harbor itself turns tags of what is attached into accessories: there are none."""
+
+    attaches_by_tag = False
 
     def __init__(self, harbor: Harbor) -> None:
         self._harbor = harbor

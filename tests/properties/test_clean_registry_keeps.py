@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from functions.clean_registry import app
+from functions.clean_registry import survey
 from functions.clean_registry.app import CleanRegistry, Settings
 from functions.clean_registry.graph import Node, below, freed, kept, stages, taken
+from paydown.clients.docker import Image, Listing
+from paydown.clients.registry_content import digest_of
 from paydown.events import Sweep
 from paydown.inventory import Inventory
 from paydown.plan import Done, Draft, NotYet, Plan, Record, Step, StepState, Verified
@@ -46,6 +48,7 @@ def repositories(draw: st.DrawFn) -> Repository:
             config=draw(st.none() | st.integers(0, 5).map("c{}".format)),
             blobs={f"b{layer}": layer + 1 for layer in layers},
             size=1,
+            tagged_for=tuple(draw(st.lists(others, max_size=2, unique=True))),
         )
     gone = draw(st.sets(st.sampled_from(names), max_size=2))
     for name in gone:
@@ -84,6 +87,7 @@ def test_what_is_needed_never_goes(repository: Repository) -> None:
         assert not going & {*one.children, one.subject}, "what stays refers to nothing that goes"
     for digest in going:
         assert nodes[digest].subject not in stay, "nothing is taken from what stays: its signatures stay with it"
+        assert not stay & set(nodes[digest].tagged_for), "also where only a tag says so"
         assert digest not in used
         assert not listed(nodes, digest) & (running | used), "an index of something that is in use"
 
@@ -155,7 +159,7 @@ def somewhere(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield found
 
 
-def as_specified(pushed: Pushed) -> Node:
+def as_specified(pushed: Pushed, at: Place) -> Node:
     """What a manifest names, read without the code under test."""
     document = pushed.manifest.document
     blobs = [*document.get("layers", ()), *([document["config"]] if "config" in document else ())]
@@ -166,15 +170,64 @@ def as_specified(pushed: Pushed) -> Node:
         config=document.get("config", {}).get("digest"),
         blobs={one["digest"]: one["size"] for one in blobs},
         size=len(pushed.manifest.raw),
+        tagged_for=pushed.about if at.attaches_by_tag else (),
+    )
+
+
+class Cluster:
+    """What it is asked for: the names of images."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = names
+
+    def images(self) -> Iterable[str]:
+        return self._names
+
+
+class Engine:
+    """A Docker host with stopped containers: of images that it has by a name, by digest, or by nothing but an id."""
+
+    def __init__(self, digests: Iterable[str]) -> None:
+        at = datetime.now(UTC)
+        self._images = tuple(
+            Image(digest_of(one.encode()), at, at, 1, digests=(f"mirror.example/app@{one}",)) for one in digests
+        )
+        self._ids = frozenset({*digests, *(image.id for image in self._images)})
+
+    def list_images(self) -> Listing:
+        return Listing(datetime.now(UTC), "overlay2", "/d", self._images, self._ids, self._ids)
+
+
+def users(used: Iterable[str], monkeypatch: pytest.MonkeyPatch) -> Inventory:
+    """An inventory in which each of these digests is used in one of the ways that there are."""
+    ways: list[list[str]] = [[], [], [], []]
+    for it in used:
+        ways[int(it[-4:], 16) % len(ways)].append(it)
+    promoted, previous, running, stopped = ways
+    names = [f"docker-pullable://mirror.example/app@{one}" for one in running]
+    monkeypatch.setattr(survey.kube, "connect", lambda cluster, **_: Cluster(names))
+    monkeypatch.setattr(survey, "open_host", lambda host, **_: Engine(stopped))
+    return Inventory.parse(
+        {
+            "promotions": [
+                *({"stage": "prod", "repository": "shop/app", "digest": one} for one in promoted),
+                *(
+                    {"stage": "prod", "repository": "shop/app", "digest": f"sha256:{'e' * 64}", "previous": one}
+                    for one in previous
+                ),
+            ],
+            "clusters": [{"uid": "c", "name": "c", "reader_secret": "c", "operator_secret": "c"}] if running else [],
+            "hosts": [{"uid": "h", "name": "h", "reach": {"via": "unix", "path": "/d.sock"}}] if stopped else [],
+        }
     )
 
 
 def cleaner(content: Content, monkeypatch: pytest.MonkeyPatch) -> CleanRegistry:
-    monkeypatch.setattr(app, "in_use", lambda inventory, run_id: content.used)
+    inventory = users(content.used, monkeypatch)
     now = lambda: datetime.now(UTC)  # noqa: E731 -- as the scene wants it
     event = Sweep(key="s", at=now(), rule="daily")
     settings: Any = Settings(min_age=7 * 86_400)
-    return CleanRegistry(Scene("1f0c", event, Inventory(), Policy(), settings, False, now, print, print))  # type: ignore[arg-type] -- never called here
+    return CleanRegistry(Scene("1f0c", event, inventory, Policy(), settings, False, now, print, print))  # type: ignore[arg-type] -- never called here
 
 
 def cleaned(toil: CleanRegistry, at: Place) -> Record:
@@ -198,17 +251,21 @@ def cleaned(toil: CleanRegistry, at: Place) -> Record:
 def test_what_is_left_in_each_system_is_what_is_needed(
     content: Content, somewhere: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nodes = {it: as_specified(pushed) for it, pushed in content.pushed.items()}
+    nodes = {it: as_specified(pushed, somewhere) for it, pushed in content.pushed.items()}
     tagged = {it for it, pushed in content.pushed.items() if pushed.tags}
+    if not tagged:  # a repository of signatures alone may be about images that are elsewhere
+        tagged |= {it for it, one in nodes.items() if set(one.tagged_for) - nodes.keys()}
     young = {it for it, pushed in content.pushed.items() if pushed.days < OLD - 1}
     running = {one.digest for one in nodes.values() if one.digest in content.used or one.config in content.used}
     somewhere.fill(content)
     toil = cleaner(content, monkeypatch)
     record = cleaned(toil, somewhere)
     left = somewhere.left()
-    assert needs(nodes, tagged | young | running) <= left
+    signed_lately = {subject for it in young for subject in nodes[it].tagged_for}
+    assert needs(nodes, tagged | young | running | signed_lately) <= left
     for digest, one in nodes.items():
         assert one.subject not in left or digest in left, "a signature of what is still there"
+        assert not left & set(one.tagged_for) or digest in left, "or one that has such a tag"
         assert digest in left or not listed(nodes, digest) & (running | content.used)
     gone = nodes.keys() - left
     seen = toil.verify(somewhere.target, record)

@@ -23,6 +23,9 @@ from tests.servers import need
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar"
+EMPTY = "application/vnd.oci.empty.v1+json"
+SIMPLE = "application/vnd.dev.cosign.simplesigning.v1+json"
+SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 DAY = 86_400
 
 
@@ -79,6 +82,22 @@ class Images:
         ]
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed}
         return self.put(tag, Manifest.made(document, OCI_INDEX))
+
+    def sign(self, digest: str) -> str:
+        """As signers of OCI 1.1 do to a registry that lists no referrers: the signature, and the list under a tag."""
+        document = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "artifactType": SIGNATURE,
+            "config": self.blob(b"{}", EMPTY),
+            "layers": [self.blob(b"signed", SIMPLE)],
+            "subject": self.descriptor(digest),
+        }
+        signature = self.put(None, Manifest.made(document, OCI_MANIFEST))
+        listing = {**self.descriptor(signature), "artifactType": SIGNATURE}
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [listing]}
+        self.put(digest.replace(":", "-", 1), Manifest.made(index, OCI_INDEX))
+        return signature
 
     def descriptor(self, digest: str) -> dict[str, Any]:
         """The descriptor of a manifest that is there."""

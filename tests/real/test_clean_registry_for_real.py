@@ -12,7 +12,7 @@ import pytest
 
 from functions.clean_registry import survey as survey_module
 from functions.clean_registry.app import CleanRegistry, DeleteManifest, Settings
-from functions.clean_registry.holdings import open_holdings
+from functions.clean_registry.holdings import DistributionRepository, open_holdings
 from paydown.errors import PermanentError, RetryableError
 from paydown.events import Sweep
 from paydown.inventory import Host, Inventory, Promotion, Unix
@@ -143,6 +143,73 @@ def test_signatures_stay_and_go_with_what_they_sign(pushed: Images) -> None:
     assert [[action.object for action in stage] for stage in draft.stages] == [[of_old], [old]]
     clean(pushed)
     assert pushed.there() == {new, of_new}
+
+
+def test_a_signature_under_a_tag_of_the_digest_stays_and_goes_with_what_it_signs(pushed: Images) -> None:
+    """A registry without the referrers API has the list of signatures, and cosign's own form, under such tags."""
+    old, new = pushed.image("latest", b"old"), pushed.image("latest", b"new")
+    tag_of = {digest: digest.replace(":", "-", 1) for digest in (old, new, f"sha256:{'5' * 64}")}
+    signatures = {digest: pushed.sign(digest) for digest in (old, new)}
+    cosign = {digest: pushed.image(f"{tag}.sig", tag.encode(), mark=tag) for digest, tag in tag_of.items()}
+    by_hand = pushed.image(f"{tag_of[old]}.keep", b"by hand", mark="by hand")
+    lists = {digest: pushed.api.digest(pushed.repository, tag_of[digest]) for digest in (old, new)}
+    pushed.age()
+    draft = plan(toil := cleaner(), pushed)
+    assert going(draft) == {old, signatures[old], lists[old], cosign[old], cosign[f"sha256:{'5' * 64}"]}
+    assert draft.stages[-1][0].object == old, "whatever is attached goes first"
+    results, seen = carry_out(toil, pushed, draft)
+    assert all(isinstance(result, Done) for result in results)
+    assert isinstance(seen, Verified), seen
+    assert pushed.there() == {new, signatures[new], lists[new], cosign[new], by_hand}
+    assert set(pushed.api.tags(pushed.repository)) == {
+        "latest", tag_of[new], f"{tag_of[new]}.sig", f"{tag_of[old]}.keep"
+    }  # fmt: skip
+    assert plan(cleaner(), pushed).stages == ()
+
+
+def test_a_tag_of_its_own_digest_and_a_repository_of_signatures_alone_stay(pushed: Images) -> None:
+    """Some mirrors tag what they copy with its own digest; cosign can keep all signatures in a repository apart."""
+    for number in range(2):
+        pushed.image(f"sha256-{number:064x}.sig", b"signature", mark=str(number))
+    pushed.age()
+    assert plan(cleaner(), pushed).stages == ()
+    child = pushed.image(None, b"1")
+    itself = pushed.index(None, child)
+    pushed.put(itself.replace(":", "-", 1), pushed.api.manifest(pushed.repository, itself))
+    pushed.age()
+    assert not {itself, child} & going(plan(cleaner(), pushed))
+
+
+def test_a_fresh_signature_is_a_sign_of_life(pushed: Images) -> None:
+    old = pushed.image("latest", b"old")
+    pushed.image("latest", b"new")
+    pushed.age()
+    assert going(plan(cleaner(), pushed)) == {old}
+    pushed.image(f"{old.replace(':', '-', 1)}.sig", b"signature", mark="s")
+    assert going(plan(cleaner(), pushed)) == set()
+
+
+def test_a_tag_that_moves_between_the_look_and_the_deletion_is_told(
+    pushed: Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = pushed.image("latest", b"old")
+    new = pushed.image("latest", b"new")
+    pushed.put("stable", pushed.api.manifest(pushed.repository, new))
+    pushed.age()
+    draft = plan(toil := cleaner(), pushed)
+    delete = DistributionRepository.delete
+
+    def late(self: DistributionRepository, digests: Any) -> Any:
+        pushed.put("latest", pushed.api.manifest(pushed.repository, old))
+        return delete(self, digests)
+
+    monkeypatch.setattr(DistributionRepository, "delete", late)
+    results, seen = carry_out(toil, pushed, draft)
+    assert [type(result) for result in results] == [Done]
+    assert pushed.api.tags(pushed.repository) == ["stable"]
+    assert isinstance(seen, Unverified)
+    assert "latest" in seen.why
+    assert seen.evidence["tags_lost"] == ["latest"]
 
 
 def test_a_tag_that_came_between_plan_and_deletion(pushed: Images) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -156,3 +157,27 @@ def test_ssm_that_does_not_answer_is_worth_another_try(
     aws.forget()
     with pytest.raises(RetryableError, match="AWS does not answer"):
         open_host(over_ssm, observing=True).list_images()
+
+
+@pytest.mark.parametrize("removed", [False, True], ids=["there", "removed meanwhile"])
+def test_a_container_that_cannot_be_looked_at_fails_the_listing_unless_it_is_gone(
+    engine: Engine, over_ssm: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, removed: bool
+) -> None:
+    kept, hidden = engine.container(engine.image("app:1")), engine.container(engine.image("app:2", content=b"2"))
+    image = engine.docker("container", "inspect", "--format", "{{.Image}}", kept)
+    docker = shutil.which("docker")
+    (tmp_path / "bin").mkdir()
+    # As an engine that fails for one of many: the command tells of the others, and ends with 1.
+    then = f"{docker} container rm {hidden} >/dev/null" if removed else ":"
+    others = f'{then}; for one; do shift; [ "$one" = {hidden} ] || set -- "$@" "$one"; done; {docker} "$@"; exit 1'
+    fails = f'case "$*" in "container inspect"*{hidden}*) {others} ;; esac'
+    (tmp_path / "bin/docker").write_text(f'#!/bin/sh\n{fails}\nexec {docker} "$@"\n')
+    (tmp_path / "bin/docker").chmod(0o755)
+    content = json.loads(aws.client("ssm").get_document(Name=LIST)["Content"])
+    swap(monkeypatch, tmp_path, f"PATH={tmp_path}/bin:$PATH", *content["mainSteps"][0]["inputs"]["runCommand"])
+    host = open_host(over_ssm, observing=True)
+    if removed:
+        assert host.list_images().used == {image}
+    else:
+        with pytest.raises(RetryableError, match=f"container {hidden} cannot be looked at"):
+            host.list_images()

@@ -15,14 +15,13 @@ import pytest
 from functions.clean_registry.survey import in_use
 from functions.promote_image import app, copying
 from paydown.clients.registry import RegistryApi
-from paydown.clients.registry_content import OCI_INDEX, OCI_MANIFEST, Manifest
+from paydown.clients.registry_content import Manifest
 from paydown.errors import RetryableError
 from paydown.events import ImageScanned
 from paydown.ledger import Outcome, Run, Status
 from tests.real.promotion_scenes import Stages, stages
 
 MIB = 1024 * 1024
-SIGNATURE = "application/vnd.dev.cosign.artifact.sig.v1+json"
 
 
 @pytest.fixture
@@ -234,29 +233,11 @@ def test_the_facts_are_waited_for_and_named(world: Stages) -> None:
     assert all(fact in reasons(run) for fact in ("findings_below: no scan", "signature: none", "soak_seconds: "))
     joined = world.handle(scanned(world, digest, low=7))
     assert joined.reasons[0].code == "joined"
-    put_signature(world, digest)
+    world.lab.sign(digest)
     world.clock.tick(7_201)
     run = world.wake(run)
     assert run.status is Outcome.VERIFIED, reasons(run)
     assert world.prod.api.digest("team/app", "1.0") == digest
-
-
-def put_signature(world: Stages, digest: str) -> str:
-    """As cosign does to a registry that lists no referrers: the manifest, and the list under a tag."""
-    images = world.lab
-    document = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "artifactType": SIGNATURE,
-        "config": images.blob(b"{}", "application/vnd.oci.empty.v1+json"),
-        "layers": [images.blob(b"signed", "application/vnd.dev.cosign.simplesigning.v1+json")],
-        "subject": images.descriptor(digest),
-    }
-    signature = images.put(None, Manifest.made(document, OCI_MANIFEST))
-    listing = {**images.descriptor(signature), "artifactType": SIGNATURE}
-    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [listing]}
-    images.put(digest.replace(":", "-", 1), Manifest.made(index, OCI_INDEX))
-    return signature
 
 
 def test_a_bad_scan_stops_it_and_a_better_one_lets_it_go(world: Stages) -> None:
@@ -294,7 +275,7 @@ def test_an_approval_is_of_one_image(world: Stages) -> None:
 def test_signatures_go_along_in_both_forms(world: Stages) -> None:
     world.allow({"require": {"signature": True}})
     digest = world.lab.image("1.0", b"1")
-    signature = put_signature(world, digest)
+    signature = world.lab.sign(digest)
     cosign = world.lab.image(f"{digest.replace(':', '-', 1)}.sig", b"cosign", mark="cosign")
     mine = f"{digest.replace(':', '-', 1)}.sig"
     assert world.handle(world.pushed()).status is Outcome.VERIFIED

@@ -173,6 +173,11 @@ class Inventory(BaseModel):
             repository=found,
         )
 
+    @property
+    def promoted_digests(self) -> frozenset[str]:
+        """The digests that stages run, and those that they may go back to."""
+        return frozenset(digest for one in self.promotions for digest in (one.digest, one.previous) if digest)
+
     def promoted(self, stage: str, registry: str, repository: str, tag: str) -> Promotion | None:
         """What was promoted to a tag; what people declared before what was discovered."""
         wanted = (stage, registry, repository, tag)

@@ -39,7 +39,9 @@ class EcrRepository:
 
     at_once = AT_ONCE
     cascades = False
+    attaches_by_tag = True
     subjects: Mapping[str, str] = {}
+    dead: frozenset[str] = frozenset()
 
     def __init__(self, registry: Registry, name: str) -> None:
         self._what = f"{registry.name}/{name}"
@@ -82,6 +84,10 @@ class EcrRepository:
         return {
             one["imageTag"]: one["imageDigest"] for page in pages for one in page["imageIds"] if one.get("imageTag")
         }
+
+    def tag_names(self) -> set[str]:
+        """The tags that are listed."""
+        return set(self.tags())
 
     def manifests(self, digests: Iterable[str]) -> Iterator[Manifest]:
         """The manifests of these digests; those that are gone are left out."""

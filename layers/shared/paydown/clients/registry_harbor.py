@@ -68,6 +68,8 @@ class HarborRepository:
 
     at_once = 1
     cascades = True
+    attaches_by_tag = False
+    dead: frozenset[str] = frozenset()
 
     def __init__(self, registry: Registry, name: str, secret: Callable[[str], Any], *, operator: bool = False) -> None:
         project, slash, repository = checked_repository(name).partition("/")
@@ -120,6 +122,10 @@ class HarborRepository:
         for one in self._listed(with_accessory=False):
             found |= {tag.name: one.digest for tag in one.tags or ()}
         return found
+
+    def tag_names(self) -> set[str]:
+        """The tags that are listed, without those that only say to which digest something is attached."""
+        return set(self.tags())
 
     def manifests(self, digests: Iterable[str]) -> Iterator[Manifest]:
         """The manifests of these digests; those that are gone are left out."""

@@ -14,7 +14,7 @@ from functions.clean_dangling_images import app
 from functions.clean_dangling_images.app import CleanDanglingImages, RemoveImage, Settings
 from paydown.clients.docker import Disk, Fate, Image, Kind, Leftover, Listing, Removal, Stock
 from paydown.events import DiskPressure, Event, ImagePushed, NodeNotReady, Sweep
-from paydown.inventory import Host, Inventory, Ssm, Unix
+from paydown.inventory import Host, Inventory, Promotion, Ssm, Unix
 from paydown.plan import Done, Draft, Hazard, Moot, NotYet, Plan, Record, Step, StepState, Unverified, Verified
 from paydown.policy import Policy
 from paydown.toil import Scene
@@ -95,12 +95,14 @@ def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
     return fake
 
 
-def cleaner(event: Event = SWEEP, observing: bool = False, **settings: Any) -> CleanDanglingImages:
+def cleaner(
+    event: Event = SWEEP, observing: bool = False, promotions: tuple[Promotion, ...] = (), **settings: Any
+) -> CleanDanglingImages:
     return CleanDanglingImages(
         Scene(
             run_id="1f0c",
             event=event,
-            inventory=Inventory(hosts=(BUILD_1, BUILD_2)),
+            inventory=Inventory(hosts=(BUILD_1, BUILD_2), promotions=promotions),
             policy=Policy(),
             settings=Settings(**settings),
             observing=observing,
@@ -206,6 +208,13 @@ def test_pulled_images_go_when_the_policy_says_so(host: FakeHost) -> None:
     host.dangling = [image(1, 4000, pulled=True)]
     draft = planned(cleaner(pulled=True))
     assert draft.stages[0][0].note.endswith(f", was r/app@{identity(1)}")
+
+
+def test_what_a_stage_runs_or_may_go_back_to_stays(host: FakeHost) -> None:
+    host.dangling = [image(number, 4000, pulled=True) for number in (1, 2, 3)]
+    promoted = Promotion(stage="prod", repository="app", digest=identity(1), previous=identity(2))
+    draft = planned(cleaner(pulled=True, promotions=(promoted,)))
+    assert [action.object for stage in draft.stages for action in stage] == [identity(3)]
 
 
 @pytest.mark.parametrize("wrong", [{"min_age": -1}, {"limit": 0}, {"min_ages": 1}, {"pulled": "maybe"}])

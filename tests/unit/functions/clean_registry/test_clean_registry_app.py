@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +12,8 @@ from pydantic import ValidationError
 from functions.clean_registry import app
 from functions.clean_registry import holdings as holdings_module
 from functions.clean_registry.app import CleanRegistry, DeleteManifest, Settings
-from functions.clean_registry.graph import Node
 from functions.clean_registry.holdings import DistributionRepository
-from functions.clean_registry.survey import Survey
-from paydown.clients.registry_storage import Refused, Revision
+from paydown.clients.registry_storage import Refused
 from paydown.clients.web import NotThere
 from paydown.errors import PaydownError, PermanentError, RetryableError
 from paydown.events import DiskPressure, Event, ImagePushed, Sweep
@@ -24,8 +21,8 @@ from paydown.inventory import FolderStorage, Inventory, Registry, Repository
 from paydown.plan import Done, Draft, Hazard, Moot, NotYet, Record, Step, StepState, Unverified, Verified
 from paydown.policy import Policy
 from paydown.toil import Scene
+from tests.unit.functions.clean_registry.fake_repository import NOW, FakeRegistry, digest
 
-NOW = datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
 STORAGE = FolderStorage(via="folder", path="/images")
 NAMED = Registry(
     uid="r1",
@@ -41,59 +38,8 @@ INVENTORY = Inventory(registries=(NAMED, UNKEPT))
 SWEEP = Sweep(key="s", at=NOW, rule="daily")
 
 
-def digest(number: int) -> str:
-    return f"sha256:{number:064x}"
-
-
 def push(repository: str, registry: str = NAMED.name) -> ImagePushed:
     return ImagePushed(key="p", at=NOW, registry=registry, repository=repository, digest=digest(1), tag="1")
-
-
-@dataclass
-class FakeRegistry:
-    """A repository of images, each with a layer of its own, of which 0 is `latest`; the others are 30 days old."""
-
-    count: int = 3
-    fails: dict[str, PaydownError] = field(default_factory=dict)
-    uses: frozenset[str] = frozenset()
-    asked: int = 0
-    deleted: list[str] = field(default_factory=list)
-    tags: dict[str, str] = field(default_factory=lambda: {"latest": digest(0)})
-    since: dict[str, datetime] = field(default_factory=dict)
-    left: str = ""
-    at_once: int = 1
-    cascades: bool = False
-    indexes: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    calls: list[list[str]] = field(default_factory=list)
-
-    def survey(self, target: Repository, holdings: Any) -> Survey:
-        there = [digest(number) for number in range(self.count) if digest(number) not in self.deleted]
-        nodes = {one: self.node(one) for one in there}
-        moments = {one: NOW - timedelta(days=30) for one in there} | self.since
-        listed = {one: Revision(one, at, at, size=1_000) for one, at in moments.items()}
-        return Survey(nodes, dict(self.tags), listed, self.cascades)
-
-    def node(self, one: str) -> Node:
-        if one in self.indexes:
-            return Node(one, children=self.indexes[one], size=10)
-        return Node(one, blobs={f"layer of {one}": 1_000}, size=10)
-
-    def in_use(self, inventory: Inventory, run_id: str) -> frozenset[str]:
-        self.asked += 1
-        return self.uses
-
-    def left_to(self) -> str:
-        return self.left
-
-    def present(self, digests: set[str]) -> set[str]:
-        return digests - set(self.deleted)
-
-    def delete(self, digests: list[str]) -> dict[str, PaydownError | None]:
-        self.calls.append(list(digests))
-        self.deleted += [one for one in digests if one not in self.fails]
-        if self.cascades:
-            self.deleted += [child for one in digests for child in self.indexes.get(one, ())]
-        return {one: self.fails.get(one) for one in digests}
 
 
 @pytest.fixture
@@ -126,7 +72,7 @@ def planned(toil: CleanRegistry, target: Repository) -> list[DeleteManifest]:
 
 def record(actions: list[DeleteManifest], **before: Any) -> Record:
     steps = [Step(n, 0, action, StepState.DONE, {"bytes": 1_010}) for n, action in enumerate(actions)]
-    return Record({"tags": 1, "left": 0, "missing": [], "pointed": {}, **before}, steps, NOW)
+    return Record({"tags": 1, "left": 0, "missing": [], "dead": [], **before}, steps, NOW)
 
 
 def test_a_sweep_is_about_the_repositories_that_are_named_and_whose_storage_is_known() -> None:
@@ -246,7 +192,7 @@ def test_what_is_still_there_is_not_verified_unless_it_was_pushed_again(
     assert isinstance(toil.verify(target, record(actions)), Verified)
 
 
-def test_a_tag_that_leads_nowhere_or_is_gone_is_not_verified(registry: FakeRegistry, target: Repository) -> None:
+def test_a_tag_that_leads_nowhere_is_not_verified(registry: FakeRegistry, target: Repository) -> None:
     toil = cleaner()
     actions = planned(toil, target)
     toil.apply_batch(actions, target)
@@ -255,9 +201,52 @@ def test_a_tag_that_leads_nowhere_or_is_gone_is_not_verified(registry: FakeRegis
     assert isinstance(seen, Unverified)
     assert digest(99) in seen.why
     assert isinstance(toil.verify(target, record(actions, missing=[digest(99)])), Verified)
-    lost = toil.verify(target, record(actions, missing=[digest(99)], pointed={"gone": digest(1)[7:19]}))
-    assert isinstance(lost, Unverified)
-    assert "gone" in lost.why
+    registry.tags = {"latest": digest(0)}
+    registry.dead = frozenset({"empty"})
+    seen = toil.verify(target, record(actions))
+    assert isinstance(seen, Unverified)
+    assert "empty" in seen.why
+    assert isinstance(toil.verify(target, record(actions, dead=["empty"])), Verified)
+
+
+def carried_out(toil: CleanRegistry, target: Repository) -> Record:
+    actions = planned(toil, target)
+    results = toil.apply_batch(actions, target)
+    steps = [
+        Step(number, 0, action, StepState.DONE, result.evidence)
+        for number, (action, result) in enumerate(zip(actions, results, strict=True))
+        if isinstance(result, Done)
+    ]
+    return Record({"tags": 1, "left": 0, "missing": [], "dead": []}, steps, NOW)
+
+
+def test_a_tag_that_moved_to_what_is_being_deleted_is_told(registry: FakeRegistry, target: Repository) -> None:
+    registry.tags["stable"] = digest(0)
+    registry.moves = {"latest": digest(1)}
+    toil = cleaner()
+    done = carried_out(toil, target)
+    assert [step.evidence.get("tags_lost") for step in done.steps] == [None, ["latest"]]
+    seen = toil.verify(target, done)
+    assert isinstance(seen, Unverified)
+    assert "latest" in seen.why
+    registry.tags["latest"] = digest(0)
+    assert isinstance(toil.verify(target, done), Verified), "somebody pushed it again"
+
+
+def test_tags_that_cannot_be_read_after_a_deletion_are_no_proof(registry: FakeRegistry, target: Repository) -> None:
+    registry.unread = RetryableError("503")
+    toil = cleaner()
+    seen = toil.verify(target, carried_out(toil, target))
+    assert isinstance(seen, Unverified)
+    assert (seen.evidence["manifests"], "503" in seen.why) == (2, True)
+
+
+def test_a_tag_of_what_is_attached_goes_with_it_and_is_not_missed(registry: FakeRegistry, target: Repository) -> None:
+    registry.tags[f"{digest(1).replace(':', '-')}.sig"] = digest(2)
+    toil = cleaner()
+    done = carried_out(toil, target)
+    assert isinstance(toil.verify(target, done), Verified)
+    assert (sorted(registry.deleted), registry.tags) == ([digest(1), digest(2)], {"latest": digest(0)})
 
 
 def test_the_operators_credentials_are_for_acting_only(target: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,7 +292,7 @@ def test_what_goes_along_counts_with_its_index_and_makes_it_as_hazardous(
     results = [toil.apply(action, target) for action in actions]
     assert results == [Done({"bytes": 1_020, "taken_along": 1}), Moot("it is gone already")]
     steps = [Step(0, 0, index, StepState.DONE, results[0].evidence), Step(1, 1, child, StepState.MOOT)]  # type: ignore[union-attr] -- done, as seen above
-    seen = toil.verify(target, Record({"tags": 1, "left": 0, "missing": [], "pointed": {}}, steps, NOW))
+    seen = toil.verify(target, Record({"tags": 1, "left": 0, "missing": [], "dead": []}, steps, NOW))
     assert isinstance(seen, Verified)
     assert seen.saved == {"manifests": 2, "bytes": 1_020}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from functions.clean_registry.survey import digests_in, node_of
+from functions.clean_registry.graph import Node
+from functions.clean_registry.survey import attached_by_tag, digests_in, node_of
 from paydown.clients.registry_content import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST, Manifest
 from paydown.errors import PermanentError
 
@@ -66,3 +67,24 @@ def test_a_kind_that_is_not_known_stops_everything() -> None:
 )
 def test_digests_in_names_of_images(name: str, found: list[str]) -> None:
     assert list(digests_in([name])) == found
+
+
+def test_tags_that_only_say_to_what_something_is_attached() -> None:
+    nodes = {
+        A: Node(A, config="c"),
+        B: Node(B),  # an index
+        C: Node(C, config="c"),
+    }
+    of_a = f"sha256-{'a' * 64}"
+    tags = {
+        of_a: B,
+        f"{of_a}.sig": C,
+        f"{of_a}.imgpkg": C,  # not what cosign makes
+        f"sha256-{'c' * 64}": C,  # its own digest
+        f"sha256-{'b' * 64}": C,  # an image, where a list of referrers would be an index
+        "latest": A,
+    }
+    assert attached_by_tag(tags, nodes) == {of_a: A, f"{of_a}.sig": A}
+    orphan = {f"sha256-{'d' * 64}.sig": C}
+    assert attached_by_tag(orphan, nodes) == {}, "a repository of signatures alone"
+    assert attached_by_tag(orphan | {"latest": A}, nodes) == {f"sha256-{'d' * 64}.sig": f"sha256:{'d' * 64}"}

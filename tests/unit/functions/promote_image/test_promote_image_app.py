@@ -11,7 +11,7 @@ import pytest
 
 from functions.promote_image import copying, image
 from functions.promote_image.app import PromoteImage, PromoteImages
-from paydown.clients.registry_content import OCI_INDEX, OCI_MANIFEST, Manifest
+from paydown.clients.registry_content import OCI_MANIFEST, Manifest
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError
 from paydown.events import EVENTS, Event, ImagePushed, ImageScanned, UndoRequested
@@ -30,7 +30,7 @@ from paydown.plan import (
     Verified,
 )
 from paydown.sources.aws import from_envelope
-from tests.unit.functions.promote_image.fake_registries import LAB, PROD, World
+from tests.unit.functions.promote_image.fake_registries import LAB, PROD, ROUTE, World
 
 SAMPLES = sorted((Path(__file__).parents[4] / "events/promote_image").glob("*.json"))
 
@@ -137,6 +137,34 @@ def test_what_one_call_does_not_get_to_is_waited_for(world: World, monkeypatch: 
     assert isinstance(world.toil().apply(action, world.target()), Done)
 
 
+def test_what_is_there_already_is_pushed_again_so_that_nobody_cleans_it_away(world: World) -> None:
+    child = world.lab.image("team/app", None, b"1")
+    digest = world.lab.index("team/app", "1.0", child)
+    world.prod.image("team/app", None, b"1")  # once promoted, and untagged for long
+    promoted(world)
+    assert [write for write in world.prod.writes if write.startswith("put")] == [
+        f"put {child}",
+        f"put {digest}",
+        "put 1.0",
+    ]
+
+
+def test_a_destination_that_somebody_moved_back_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    way = {"strip": "team/", "prefix": "shop/"}
+    world = World(monkeypatch, way)
+    digest = world.lab.image("team/app", "1.0", b"1")
+    promoted(world)
+    theirs = world.prod.image("shop/app", "1.0", b"hand")
+    assert isinstance(world.toil().plan(world.target()), Overridden), "nothing else is to be done"
+    world.routes = [{**ROUTE, **way, "to": [PROD, LAB]}]
+    draft = world.toil().plan(world.target())
+    assert action_of(draft).place == f"{LAB}/shop/app:1.0"
+    assert isinstance(draft, Draft)
+    assert [theirs in text for text in draft.before["overridden"]] == [True]
+    promoted(world)
+    assert (world.prod.digest("shop/app", "1.0"), world.lab.digest("shop/app", "1.0")) == (theirs, digest)
+
+
 def test_a_blob_that_takes_too_long_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.lab.image("team/app", "1.0", b"1")
     action = action_of(world.toil().plan(world.target()))
@@ -208,75 +236,6 @@ def test_a_route_that_soaks_longer_than_a_run_lives_is_told(monkeypatch: pytest.
         world.toil().plan(world.target())
     world.policy = {"defer_seconds": 100_000}
     assert "gone" in why(world.toil().plan(world.target()))
-
-
-def scan(world: World, digest: str, at: int = 0, **findings: int) -> None:
-    event = ImageScanned(
-        key=f"scan:{at}",
-        at=world.clock() + timedelta(seconds=at),
-        registry=LAB,
-        repository="team/app",
-        digest=digest,
-        findings=findings,
-    )
-    PromoteImages.learns(event, world.inventory, world.ledger.images, world.clock())
-
-
-@pytest.mark.parametrize(
-    ("findings", "goes"),
-    [({}, True), ({"medium": 9, "unknown": 1}, True), ({"high": 1}, False), ({"critical": 1}, False)],
-)
-def test_findings_below(monkeypatch: pytest.MonkeyPatch, findings: dict[str, int], goes: bool) -> None:
-    world = World(monkeypatch, {"require": {"findings_below": "high"}})
-    digest = world.lab.image("team/app", "1.0", b"1")
-    waiting = world.toil().plan(world.target())
-    assert isinstance(waiting, NotYet)
-    assert "findings_below: no scan" in waiting.why
-    scan(world, digest, **findings)
-    draft = world.toil().plan(world.target())
-    if goes:
-        action_of(draft)
-    else:
-        assert "not for prod: findings_below: 1 " in why(draft)
-
-
-def test_a_scan_that_comes_after_the_plan_still_counts_and_an_older_one_does_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    world = World(monkeypatch, {"require": {"findings_below": "high"}})
-    digest = world.lab.image("team/app", "1.0", b"1")
-    scan(world, digest, at=5)
-    scan(world, digest, at=4, critical=1)
-    action = action_of(world.toil().plan(world.target()))
-    scan(world, digest, at=6, critical=1)
-    answer = world.toil().apply(action, world.target())
-    assert isinstance(answer, Moot)
-    assert "findings_below" in answer.why
-    assert world.prod.manifests == {}
-
-
-SIGNATURES = [
-    ("application/vnd.dev.cosign.artifact.sig.v1+json", True),
-    ("application/vnd.cncf.notary.signature", True),
-    ("application/vnd.dev.sigstore.bundle.v0.3+json", True),
-    ("application/spdx+json", False),
-]
-
-
-@pytest.mark.parametrize(("kind", "counts"), SIGNATURES)
-def test_a_signature_is_an_artifact_of_such_a_kind(monkeypatch: pytest.MonkeyPatch, kind: str, counts: bool) -> None:
-    world = World(monkeypatch, {"require": {"signature": True}})
-    digest = world.lab.image("team/app", "1.0", b"1")
-    attached = world.lab.image("team/app", None, b"s", subject={"digest": digest})
-    listing = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": attached, "artifactType": kind}
-    world.lab.put("team/app", digest.replace(":", "-", 1), Manifest.made({"manifests": [listing]}, OCI_INDEX))
-    draft = world.toil().plan(world.target())
-    if not counts:
-        assert isinstance(draft, NotYet)
-        assert "signature: none" in draft.why
-        return
-    promoted(world)
-    assert world.prod.referrers("team/app", digest) == [listing]
 
 
 def test_what_others_attached_under_the_same_tag_is_left(world: World) -> None:
