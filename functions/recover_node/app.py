@@ -83,11 +83,11 @@ class RecoverNode(Toil[Node]):
         node = api.node(target.name)
         if node is None:
             return Draft(why="the node is gone")
-        if opted_out := condition.opted_out(node):
-            return Draft(why=opted_out)
         left = node.cordoned_by if node.ready and not node.deleting and condition.is_ours(node.cordoned_by) else None
         if left is None and (well := condition.well(node)):
             return Draft(why=well)
+        if opted_out := condition.opted_out(node):
+            return Draft(why=opted_out, code="opted_out")
         if busy := kube.at_work(node):
             return NotYet(self.now() + RECHECK, busy)
         if left is not None:
@@ -191,7 +191,8 @@ class RecoverNode(Toil[Node]):
 
     def _draft(self, ref: str, node: NodeState, choice: Choice, *, ours: bool) -> Draft:
         if not ours and not choice.evictions:
-            return Draft(why="the node is cordoned by somebody else, and nothing on it needs to move")
+            why = "the node is cordoned by somebody else, and nothing on it needs to move"
+            return Draft(why=why, code="left_to_others")
         return Draft.of(
             [Cordon.of(ref, node)] if ours else [],
             choice.evictions,

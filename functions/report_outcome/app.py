@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -17,15 +18,17 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from functions.report_outcome.channels import Message
-from functions.report_outcome.links import link_to_plan
+from functions.report_outcome.holding import Hold, hold_of, is_past, past_holds
 from functions.report_outcome.meaning import Meaning, asked, meaning_of, named_runs, recurred
 from functions.report_outcome.office import Office
+from functions.report_outcome.pools import CROWDED, is_awaited
 from functions.report_outcome.report import REPORTED, line, report
 from functions.report_outcome.story import story
 from paydown.clients import aws
 from paydown.errors import InvalidEvent, PaydownError
 from paydown.events import RemediationChanged
 from paydown.ledger import Ledger, Outcome, Status, open_ledger
+from paydown.ledger.finding import MOST_TICKETS
 from paydown.ledger.findings import Identity, Task
 from paydown.tickets import open_tracker
 
@@ -72,13 +75,13 @@ def tell(envelope: Any) -> str:
         raise InvalidEvent("message", [("detail", "must be a JSON object")])
     change = RemediationChanged.from_detail(envelope["detail"])
     office = _office()
-    plan: list[Any] = []
     earlier = _earlier_ticket(office.ledger, change) if recurred(change) else ""
-    if change.status == Status.HELD:
-        if _is_past(office.ledger, change):
-            return "out of date"
-        plan = [one for one in office.ledger.journal.items(change.run_id) if one["plan"] == change.plan_number]
-    meaning = meaning_of(change, office.policy, lambda label: report(change, label, plan), earlier)
+    run = office.ledger.runs.get(change.run_id) if change.status in (Status.HELD, Status.APPLYING) else None
+    if change.status == Status.HELD and is_past(change, run):
+        return "out of date"
+    hold = hold_of(office.ledger, office.policy, change, run, office.now())
+    entered = run.scopes if run is not None else ()
+    meaning = meaning_of(change, office.policy, lambda label: report(change, label, hold), earlier, entered)
     answers = _answers(change)
     if meaning.nothing and not answers:
         return "nothing to tell"
@@ -86,7 +89,8 @@ def tell(envelope: Any) -> str:
         logger.info("would tell", status=change.status, run_id=change.run_id, target=change.target)
         return "only observing"
     tasks = _counted(office, change, meaning)
-    done = office.do_all(_deliveries(office, change, meaning, tasks, answers=answers))
+    answers = answers or _is_left_out(office, change, meaning)
+    done = office.do_all(_deliveries(office, change, meaning, tasks, hold, answers=answers))
     called_for = answers or any(task.write or task.speak for _, task in tasks)
     noted = "noted" if meaning.counted or tasks else "nothing to tell"
     result = "told" if done else "told before" if called_for else noted
@@ -104,8 +108,10 @@ def _counted(office: Office, change: RemediationChanged, meaning: Meaning) -> li
     findings, now, own = office.findings, office.now(), meaning.identity
     counting = office.digests.counting(change.toil, change.status, meaning.order, now) if meaning.counted else []
     tasks = []
-    for sighting in meaning.sightings:
-        is_own = sighting.identity == own
+    for one in meaning.sightings:
+        sighting, is_own = one, one.identity == own
+        if sighting.hold:
+            sighting = replace(sighting, past=past_holds(office.ledger, findings.get(sighting.identity), sighting.hold))
         tasks.append((sighting.identity, findings.see(sighting, now, counting if is_own else ())))
     if meaning.over:
         tasks.append((own, findings.close(own, meaning.order, meaning.over, now, counting)))
@@ -113,20 +119,28 @@ def _counted(office: Office, change: RemediationChanged, meaning: Meaning) -> li
         findings.count(own, meaning.order, now, counting)
     for identity in meaning.calmed:
         found = findings.get(identity)
-        if found is not None and (found.open or found.closed == meaning.order):
+        if found is None or not (found.open or found.closed == meaning.order):
+            continue
+        if identity.rule != CROWDED or not found.open or not is_awaited(office.ledger, identity):
             tasks.append((identity, findings.close(identity, meaning.order, f"run {change.run_id} was let in.", now)))
     return tasks
 
 
 def _deliveries(
-    office: Office, change: RemediationChanged, meaning: Meaning, tasks: list[tuple[Identity, Task]], *, answers: bool
+    office: Office,
+    change: RemediationChanged,
+    meaning: Meaning,
+    tasks: list[tuple[Identity, Task]],
+    hold: Hold | None,
+    *,
+    answers: bool,
 ) -> list[Callable[[], bool]]:
     """What is to be told, each part by itself."""
     parts: list[Callable[[], bool]] = []
     order, own = meaning.order, meaning.identity
     if answers:
         resolve = change.status == Outcome.VERIFIED
-        text = report(change)
+        text = report(change, hold=hold)
         answer = partial(office.desk.comment, asked(change), text, marker(change), resolve=resolve)
         parts.append(partial(office.once, own, order, "answer", answer))
     for identity, task in tasks:
@@ -135,14 +149,16 @@ def _deliveries(
             parts.append(partial(office.once, identity, order, "tickets", write))
         if task.speak:
             label = next(one.label for one in meaning.sightings if one.identity == identity)
-            parts.append(partial(office.speak, identity, _message(office, change, meaning, identity, label)))
+            parts.append(partial(office.speak, identity, _message(change, meaning, identity, label, hold)))
     if change.status == Outcome.VERIFIED and change.status in office.policy.notifications.at_once:
-        parts.append(partial(office.speak, own, _message(office, change, meaning, own, change.status)))
+        parts.append(partial(office.speak, own, _message(change, meaning, own, change.status, hold)))
     return parts
 
 
-def _message(office: Office, change: RemediationChanged, meaning: Meaning, identity: Identity, label: str) -> Message:
-    text = next((one.text for one in meaning.sightings if one.identity == identity), "") or report(change)
+def _message(
+    change: RemediationChanged, meaning: Meaning, identity: Identity, label: str, hold: Hold | None
+) -> Message:
+    text = report(change, label, hold, link=False)  # a channel shows it in its own way
     text += f"\n\nFinding {identity.id}. To quiet it: paydown snooze {identity.id} --for 7d"
     what = change.status if label == change.status else f"{change.status}, {label}"
     return Message(
@@ -150,7 +166,7 @@ def _message(office: Office, change: RemediationChanged, meaning: Meaning, ident
         headline=f"Paydown: {change.toil} on {line(change.target)}: {what}",
         text=text,
         attributes={"kind": label, "status": change.status, "toil": change.toil},
-        link=link_to_plan(change, office.now()) if change.status == Status.HELD else None,
+        link=hold.link if hold is not None else None,
     )
 
 
@@ -159,17 +175,21 @@ def _answers(change: RemediationChanged) -> bool:
     return bool(asked(change)) and change.status in (Outcome.VERIFIED, Outcome.SKIPPED) and change.status in REPORTED
 
 
+def _is_left_out(office: Office, change: RemediationChanged, meaning: Meaning) -> bool:
+    """Whether who asked is one more than a finding has comments for, and so has to be answered directly."""
+    if not asked(change) or not any(one.identity == meaning.identity for one in meaning.sightings):
+        return False
+    found = office.findings.get(meaning.identity)
+    full = found is not None and found.open and len(found.asked) >= MOST_TICKETS
+    return found is not None and full and asked(change) not in found.tickets
+
+
 def _earlier_ticket(ledger: Ledger, change: RemediationChanged) -> str:
     """The ticket of the earlier run after which the fault came back."""
     for run in map(ledger.runs.get, named_runs(change)):
         if run is not None and run.ticket is not None:
             return f"{run.ticket.tracker}/{run.ticket.id}"
     return ""
-
-
-def _is_past(ledger: Ledger, change: RemediationChanged) -> bool:
-    run = ledger.runs.get(change.run_id)
-    return run is not None and not change.key.endswith(f"LOG#{run.sequence:06}")
 
 
 def _enforcing() -> bool:

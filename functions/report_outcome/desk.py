@@ -51,7 +51,8 @@ class Desk:
             if finding is None:
                 return
             had = finding.ticket
-            if finding.open and finding.wants_ticket and not had and self.tracker is not None:
+            wanted = finding.open and finding.wants_ticket and not finding.is_snoozed(self.now())
+            if wanted and not had and self.tracker is not None:
                 with _collected(troubles):
                     finding = self._with_ticket(finding, self.tracker, story)
             for ticket in finding.tickets:

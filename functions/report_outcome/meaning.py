@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from functions.report_outcome.pools import CROWDED
 from functions.report_outcome.report import NEEDS_A_PERSON, RECURRED
 from paydown.events import RemediationChanged
+from paydown.guardrails import crowded_pool, pool_scope
 from paydown.ledger import Outcome, Status
+from paydown.ledger.finding import hold_key
 from paydown.ledger.findings import Identity, Sighting, order_of
 from paydown.policy import Policy
 
@@ -23,13 +26,15 @@ SEEN = frozenset(map(str, (*Outcome, Status.HELD))) - {Outcome.VERIFIED, Outcome
 """Statuses which mean that something is wrong with the target."""
 OF_THE_TOIL = ("storm", "suspended")
 """Reasons that are no fault of one target."""
+WIDE = (*OF_THE_TOIL, CROWDED)
 
 
 @dataclass(frozen=True)
 class Meaning:
     """What one change means. `identity` and `order` are its own, `over` says why its finding is not there any more.
 
-    `calmed`: findings of the toil type that are over, since a run was let in. `counted`: it goes into the digest.
+    `calmed`: findings of the toil type or a pool that are over, since a run was let in. `counted`: it goes into the
+    digest.
     """
 
     identity: Identity
@@ -45,13 +50,22 @@ class Meaning:
         return not (self.sightings or self.over or self.calmed or self.counted)
 
 
-def meaning_of(change: RemediationChanged, policy: Policy, tell: Callable[[str], str], earlier: str = "") -> Meaning:
-    """What a change means. `tell` makes the text of a label; `earlier` is the ticket of the run before a recurrence."""
+def meaning_of(
+    change: RemediationChanged,
+    policy: Policy,
+    tell: Callable[[str], str],
+    earlier: str = "",
+    entered: Iterable[str] = (),
+) -> Meaning:
+    """What a change means. `tell` makes the text of a label; `earlier` is the ticket of the run before a recurrence.
+
+    `entered`: the scopes in which the run has places, once it was let in: among them its pool.
+    """
     identity = Identity(change.toil, change.target, change.rule)
     order = order_of(change.at, change.sequence or int(change.key.rpartition("#")[2] or 0), change.run_id)
     codes = {code for code, _ in change.reasons}
     joined = change.status == Outcome.SKIPPED and "joined" in codes
-    sightings = [*_own(change, policy, identity, order, tell, earlier), *_of_the_toil(change, policy, order, tell)]
+    sightings = [*_own(change, policy, identity, order, tell, earlier), *_wide(change, policy, order, tell)]
     over = ""
     if change.status == Outcome.VERIFIED:
         over = f"run {change.run_id} was verified."
@@ -60,6 +74,7 @@ def meaning_of(change: RemediationChanged, policy: Policy, tell: Callable[[str],
     calmed: list[Identity] = []
     if change.status == Status.APPLYING and change.rule != UNDOING:
         calmed = [_toil_identity(change, code) for code in OF_THE_TOIL if code not in codes]
+        calmed += [Identity(change.toil, scope, CROWDED) for scope in entered if scope.startswith(pool_scope(""))]
     counted = (change.status in set(Outcome) and not joined) or change.status == Status.HELD
     return Meaning(identity, order, tuple(sightings), over, tuple(calmed), counted)
 
@@ -98,8 +113,9 @@ def _own(
         return [seen]
     if change.status not in SEEN:
         return []
-    codes = [code for code, _ in change.reasons if code in NEEDS_A_PERSON and code not in OF_THE_TOIL]
+    codes = [code for code, _ in change.reasons if code in NEEDS_A_PERSON and code not in WIDE]
     label = codes[0] if codes else change.status
+    held = change.status == Status.HELD
     return [
         Sighting(
             identity,
@@ -110,19 +126,25 @@ def _own(
             tell(label),
             tickets,
             speaks=bool(codes) or change.status in notifications.at_once,
-            wants_ticket=bool(codes) and notifications.tracker is not None,
+            # To be decided on by a comment, a plan needs a ticket: that of who asked, or one of its own.
+            wants_ticket=(bool(codes) or (held and not tickets)) and notifications.tracker is not None,
+            asks=held,
+            hold=hold_key(change.fingerprint, change.run_id, change.sequence) if held else "",
         )
     ]
 
 
-def _of_the_toil(change: RemediationChanged, policy: Policy, order: str, tell: Callable[[str], str]) -> list[Sighting]:
+def _wide(change: RemediationChanged, policy: Policy, order: str, tell: Callable[[str], str]) -> list[Sighting]:
+    """What is wrong with more than one target: with the toil type, or with a pool."""
     if change.status == Outcome.OBSERVED:  # what enforcing would have met is no news of this moment
         return []
     storm = policy.toil(change.toil).storm
     calm = timedelta(seconds=storm.window_seconds + storm.cool_down_seconds)
+    identities = {code: _toil_identity(change, code) for code, _ in change.reasons if code in OF_THE_TOIL}
+    identities |= {code: _pool_identity(change, text) for code, text in change.reasons if code == CROWDED}
     return [
         Sighting(
-            _toil_identity(change, code),
+            identity,
             order,
             change.at,
             code,
@@ -133,9 +155,14 @@ def _of_the_toil(change: RemediationChanged, policy: Policy, order: str, tell: C
             coarse=True,
             calm_after=calm if code == "storm" else None,
         )
-        for code in dict.fromkeys(code for code, _ in change.reasons if code in OF_THE_TOIL)
+        for code, identity in identities.items()
     ]
 
 
 def _toil_identity(change: RemediationChanged, code: str) -> Identity:
     return Identity(change.toil, f"toil/{change.toil}", code)
+
+
+def _pool_identity(change: RemediationChanged, text: str) -> Identity:
+    pool = crowded_pool(text)
+    return Identity(change.toil, pool_scope(pool) if pool else change.target, CROWDED)

@@ -13,6 +13,7 @@ from aws_lambda_powertools import Logger
 from functions.report_outcome import digest
 from functions.report_outcome.channels import Channels, Message
 from functions.report_outcome.desk import Desk
+from functions.report_outcome.pools import is_relieved
 from paydown.errors import PaydownError
 from paydown.inventory import Tracker
 from paydown.ledger import Ledger, NoDocument
@@ -92,11 +93,12 @@ class Office:
         return done
 
     def hourly(self) -> dict[str, Any]:
-        """Send the digest if it is due, close the storms that have calmed, write what was held back."""
+        """Send the digest if it is due, close what has passed of itself, write what was held back."""
         now = self.now()
-        late = [finding for finding in self.findings.open() if self._is_late(finding) or self._is_calm(finding, now)]
+        found = [(finding, self._passed(finding, now)) for finding in self.findings.open()]
+        late = [(finding, over) for finding, over in found if over or self._is_late(finding)]
         sending = partial(digest.send, self.ledger, self.findings, self.channels, now)
-        done = self.do_all([sending, *(partial(self._bring_up_to_date, finding, now) for finding in late)])
+        done = self.do_all([sending, *(partial(self._bring_up_to_date, finding, over, now) for finding, over in late)])
         return {"done": "told" if done else "nothing to tell", "late": len(late)}
 
     def _is_late(self, finding: Finding) -> bool:
@@ -107,10 +109,16 @@ class Office:
         calm = timedelta(seconds=storm.window_seconds + storm.cool_down_seconds)
         return finding.identity.rule == "storm" and finding.seen_at is not None and finding.seen_at + calm < now
 
-    def _bring_up_to_date(self, finding: Finding, now: datetime) -> bool:
-        identity, task = finding.identity, Task(write=True)
+    def _passed(self, finding: Finding, now: datetime) -> str:
+        """Why a storm or the trouble of a pool is over, though no run was let in; empty if it is not."""
         if self._is_calm(finding, now):
-            task = self.findings.close(identity, order_of(now, 0, "calm"), "it has been calm for a while.", now)
+            return "it has been calm for a while."
+        return "no run waits for it any more." if is_relieved(self.ledger, finding) else ""
+
+    def _bring_up_to_date(self, finding: Finding, over: str, now: datetime) -> bool:
+        identity, task = finding.identity, Task(write=True)
+        if over:
+            task = self.findings.close(identity, order_of(now, 0, "calm"), over, now)
         if not task.write:
             return True
         self.desk.write(identity, task, lambda: "")

@@ -13,13 +13,19 @@ from typing import Any
 
 import pytest
 
+from functions.decide import comments
 from functions.report_outcome import app
 from local.emulator import PROGRAM, Emulator
 from paydown.clients import aws
-from paydown.events import RemediationChanged
-from paydown.ledger import Ledger
+from paydown.events import NodeNotReady, RemediationChanged
+from paydown.inventory import Tracker
+from paydown.ledger import Ledger, Reason, Status
 from paydown.ledger.digests import Digests
 from paydown.ledger.findings import Findings, Identity
+from paydown.ledger.outbox import transition
+from paydown.plan import Action, Hazard, Plan
+from paydown.tickets import open_tracker
+from tests.fixtures.decide import Desk
 from tests.integration.github_server import Github
 from tests.integration.http_server import HttpServer, answered
 from tests.servers import need
@@ -35,6 +41,10 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     need(PROGRAM.exists(), "the emulator is not installed (make .build/emulator/.complete)")
     with Emulator(tmp_path_factory.mktemp("quiet")) as emulator:
         yield make_table(emulator.client("dynamodb"))
+
+
+class Cordon(Action):
+    """Keep new pods off a node."""
 
 
 class Chat(HttpServer):
@@ -127,3 +137,36 @@ def test_a_thousand_escalations_are_one_ticket(ledger: Ledger, github: Github, c
     assert len(github.comments[8]) == 1
     assert len(github.writes()) <= 11, github.writes()
     assert len(chat.said) == 1
+
+
+def test_what_a_github_ticket_shows_of_a_held_plan_approves_it(
+    ledger: Ledger, github: Github, chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The comment is copied from the ticket that was made, and read again from GitHub."""
+    people = {"people": [{"name": "bob", "accounts": {TRACKER: "bobcat"}}], "approvers": ["bob"]}
+    ledger.policy.publish({**people, "notifications": {"tracker": TRACKER, "webhooks": ["chat"]}}, "test", NOW)
+    event = NodeNotReady(key="alert-held", at=NOW, cluster="demo", node="worker-3")
+    later, cool = NOW + timedelta(seconds=50), timedelta(seconds=60)
+    run = ledger.runs.create("recover_node", "n3", "node/demo/worker-3", event, NOW, later, cool).run
+    plan = Plan(((Cordon(object="node/demo/worker-3", precondition="schedulable", hazard=Hazard.REVERSIBLE),),))
+    ledger.journal.write_plan(run, 1, plan, NOW)
+    planned = {"plan_number": 1, "fingerprint": plan.fingerprint, "actions": 1, "hazard": "reversible"}
+    reasons = [Reason("needs_approval", "a person decides")]
+    run = ledger.runs.move(run, Status.HELD, NOW, NOW + timedelta(days=1), reasons, since=NOW, **planned)
+    changes = [transition(item) for item in ledger.runs.log(run.id)]
+    bodies = [json.dumps({"detail": change.model_dump(mode="json")}) for change in changes]
+    deliver([{"messageId": str(number), "body": body} for number, body in enumerate(bodies)])
+    (number,) = set(github.issues) - {7}
+    (command,) = re.findall(r"^To approve, comment: (/approve .*)$", github.issues[number]["body"], re.MULTILINE)
+
+    desk = Desk(ledger, lambda: NOW).install(monkeypatch)
+    shop = Tracker(uid="g", name=TRACKER, system="github", url=github.url, secret="shop")
+    monkeypatch.setattr(comments, "open_tracker", lambda *_: open_tracker(shop, lambda name: {"token": "hush"}))
+    ours = github.add(number, github.issues[number]["body"], github.login)
+    for comment in (ours, github.add(number, command, "bobcat")):
+        assert desk.message(str(comment["id"]), str(number), TRACKER) == {"batchItemFailures": []}
+    decision = ledger.approvals.latest(run)
+    assert decision is not None
+    assert (decision.approved, decision.fingerprint, decision.proof) == (
+        True, plan.fingerprint, f"ticket:{TRACKER}/bobcat",
+    )  # fmt: skip

@@ -167,8 +167,19 @@ def test_a_marked_node_is_left_alone(cluster: StandIn, paydown: Paydown) -> None
     cluster.patch_node("worker-1", {"metadata": {"labels": {"paydown.dev/opt-out": "true"}}})
     cluster.kubelet("worker-1", running=False)
     run = paydown.alert()
-    assert run.status is Outcome.SKIPPED
+    assert (run.status, run.reasons[0].code) == (Outcome.REFUSED, "opted_out")
     assert "paydown.dev/opt-out" in run.reasons[0].text
+
+
+def test_a_node_that_somebody_else_cordoned_and_emptied_is_left_to_them(cluster: StandIn, paydown: Paydown) -> None:
+    cluster.patch_node("worker-1", UNSCHEDULABLE)
+    for pod in cluster.pods("web"):
+        if pod["spec"]["nodeName"] == "worker-1":
+            cluster.request("DELETE", f"/api/v1/namespaces/default/pods/{pod['metadata']['name']}")
+    until(lambda: nodes_of(cluster.pods("web")) == {"worker-2"}, "the pods to be moved")
+    cluster.kubelet("worker-1", running=False)
+    run = paydown.alert()
+    assert (run.status, run.reasons[0].code) == (Outcome.SKIPPED, "left_to_others")
 
 
 @pytest.mark.slow

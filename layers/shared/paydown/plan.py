@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -78,12 +78,14 @@ class Draft:
     """What a toil type's `plan` returns: actions in stages, and what it measured `before`, for `verify` to compare.
 
     The actions of one stage may run in parallel; a stage starts when the one before it has ended. A draft without
-    actions means that nothing is wrong: the run is skipped, and `why` says so.
+    actions ends the run, and `why` says so. What it ends with is the `code`: `nothing_to_do` means that nothing is
+    wrong; `opted_out` (a person marked the target) and `left_to_others` that something is, and is not ours to mend.
     """
 
     stages: Sequence[Sequence[Action]] = ()
     before: Mapping[str, Any] = field(default_factory=dict)
     why: str = "nothing to do"
+    code: Literal["nothing_to_do", "opted_out", "left_to_others"] = "nothing_to_do"
 
     @classmethod
     def of(cls, *stages: Iterable[Action], why: str = "nothing to do", **before: Any) -> Draft:

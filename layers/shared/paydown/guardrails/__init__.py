@@ -39,7 +39,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from paydown.guardrails.approval import approval, approved_part, needing_a_person
-from paydown.guardrails.crowding import LONGEST_RECHECK, RECHECK, crowding, patience
+from paydown.guardrails.crowding import LONGEST_RECHECK, RECHECK, crowded_pool, crowding, patience
 from paydown.guardrails.facts import (
     ENDINGS,
     EVERYTHING_SCOPE,
@@ -74,6 +74,7 @@ __all__ = [
     "Tally",
     "Verdict",
     "approved_part",
+    "crowded_pool",
     "crowding",
     "effective_mode",
     "escalates",

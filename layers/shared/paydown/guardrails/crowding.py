@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ RECHECK = timedelta(seconds=60)
 """How long a run waits before it looks again, where nothing tells when the reason will have passed."""
 LONGEST_RECHECK = timedelta(seconds=300)
 """The same for a run that has waited its turn for long."""
+_MAY_BE_DOWN = " may be down at once"
+_POOL = re.compile(rf"\d+ of the \d+ members of (.+){_MAY_BE_DOWN}, ")
 
 
 def patience(run: str, waited: timedelta) -> timedelta:
@@ -25,6 +28,12 @@ def patience(run: str, waited: timedelta) -> timedelta:
     """
     share = 0.5 + zlib.crc32(run.encode()) / 2**33
     return max(RECHECK, min(LONGEST_RECHECK, waited / 2) * share)
+
+
+def crowded_pool(text: str) -> str:
+    """The pool that the text of a `blast_radius` is about; empty if it names none, as another version's may."""
+    found = _POOL.match(text)
+    return found[1] if found else ""
 
 
 def crowding(facts: Facts, policy: ToilPolicy, total: TotalBudget, now: datetime) -> Iterator[Finding]:
@@ -53,7 +62,7 @@ def _blast_radius(facts: Facts, policy: ToilPolicy, now: datetime) -> Iterator[F
     limit = policy.blast_radius.limit(population.total)
     if len(down) > limit:
         text = (
-            f"{limit} of the {population.total} members of {population.pool} may be down at once, "
+            f"{limit} of the {population.total} members of {population.pool}{_MAY_BE_DOWN}, "
             "this target included, and more would be"
         )
         yield Finding("blast_radius", text, Decision.DEFER, now + patience(facts.run, facts.waited))

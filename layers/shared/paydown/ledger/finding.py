@@ -18,6 +18,8 @@ REMIND_SECONDS = 86_400
 """What is told at once is told again after so many seconds, if it goes on."""
 COARSE_SECONDS = 60
 """A finding of a whole toil type is counted once in so many seconds: a storm must not become a storm of writes."""
+MOST_HOLDS = 20
+"""Holds that a finding remembers as told at the most."""
 MOST_TICKETS = 20
 """Tickets that carry a comment on one finding at the most."""
 
@@ -46,6 +48,21 @@ def order_of(at: datetime, sequence: int, run: str) -> str:
     return f"{stamp(at):013}#{sequence:06}#{run}"
 
 
+def hold_key(fingerprint: str, run: str, sequence: int) -> str:
+    """What names one hold of a run, by the plan and the transition that began it."""
+    return f"hold/{fingerprint[:12]}/{run}/{sequence}"
+
+
+def is_hold(key: str) -> bool:
+    """Whether something that was told is a hold."""
+    return key.startswith("hold/")
+
+
+def same_plan(key: str, hold: str) -> bool:
+    """Whether something that was told is a hold of the same plan as `hold`."""
+    return is_hold(key) and key.split("/")[1] == hold.split("/")[1]
+
+
 @dataclass(frozen=True)
 class Sighting:
     """One event that says that something is wrong.
@@ -53,7 +70,9 @@ class Sighting:
     `label` is the run's status, or the code of a reason that people are told of. `text` is what they read, `story` the
     facts that only a ticket of its own tells. `asked`: tickets (`tracker/id`) that get an answer. `speaks`: it is for
     at once. `wants_ticket`: a person has to look. `reopens`: what was resolved is open again. `coarse`: of a whole toil
-    type, whose sightings are counted once a minute. `calm_after`: a pause after which it is a new finding.
+    type or pool, whose sightings are counted once a minute. `calm_after`: a pause after which it is a new finding.
+    `asks`: somebody decides by what it shows, so that tickets show it at once. `hold`: which hold this is (`hold_key`),
+    and `past`: holds that were told and wait no more: each hold is told, unless one of the same plan still waits.
     """
 
     identity: Identity
@@ -68,13 +87,17 @@ class Sighting:
     reopens: bool = False
     coarse: bool = False
     calm_after: timedelta | None = None
+    asks: bool = False
+    hold: str = ""
+    past: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Finding:
     """A finding as it stands. Times are UTC; `count` and `labels` count since it was opened for the `episode`th time.
 
-    `told`: which labels were told at once, and when last. `ticket`: its own ticket (`tracker/id`), which it keeps for
+    `told`: which labels (of holds: which ones) were told at once, and when last.
+    `ticket`: its own ticket (`tracker/id`), which it keeps for
     when it comes back; `wants_ticket`: it is in use. `asked`: the tickets of people that carry a comment on it;
     `reopened`: those of them that we opened again. `closed`: the order of the latest event which said that it is
     `over`, and why.
@@ -159,9 +182,9 @@ def seen(finding: Finding, sighting: Sighting, now: datetime) -> tuple[Finding, 
     if sighting.reopens:
         after = replace(after, reopened=tuple(dict.fromkeys((*base.reopened, *sighting.asked))))
     quiet = finding.is_snoozed(now)
-    speak = sighting.speaks and not quiet and _older(base.told.get(sighting.label), now, REMIND_SECONDS)
+    speak = sighting.speaks and not quiet and not _is_told(base, sighting, now)
     if speak:
-        after = replace(after, told={**base.told, sighting.label: now})
+        after = replace(after, told=_told(base, sighting, now))
     news = after.asked != base.asked or (not quiet and _is_news(base, after, sighting, now))
     write = news and bool(after.tickets or after.wants_ticket)
     if write:
@@ -183,10 +206,26 @@ def _is_news(base: Finding, after: Finding, sighting: Sighting, now: datetime) -
     return (
         sighting.label not in base.labels
         or sighting.reopens
+        or sighting.asks
         or after.wants_ticket != base.wants_ticket
         or after.count & (after.count - 1) == 0
         or _older(base.written_at, now, EDIT_SECONDS)
     )
+
+
+def _is_told(finding: Finding, sighting: Sighting, now: datetime) -> bool:
+    if not sighting.hold:
+        return not _older(finding.told.get(sighting.label), now, REMIND_SECONDS)
+    same = [key for key in finding.told if same_plan(key, sighting.hold) and key not in sighting.past]
+    return any(not _older(finding.told[key], now, REMIND_SECONDS) for key in same)
+
+
+def _told(finding: Finding, sighting: Sighting, now: datetime) -> Mapping[str, datetime]:
+    if not sighting.hold:
+        return {**finding.told, sighting.label: now}
+    holds = sorted((key for key in finding.told if is_hold(key)), key=lambda key: finding.told[key])
+    forgotten = {*holds[: max(0, len(holds) - MOST_HOLDS + 1)], *sighting.past}
+    return {**{key: time for key, time in finding.told.items() if key not in forgotten}, sighting.hold: now}
 
 
 def _calmed(finding: Finding, sighting: Sighting) -> bool:

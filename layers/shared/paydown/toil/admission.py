@@ -63,9 +63,11 @@ class Admission(Moves):
         plan = Plan.from_draft(draft)
         self._settle(plan)
         if not draft.stages:
+            reason = Reason(draft.code, draft.why)
+            if draft.code == "opted_out":
+                return self.end_now(Outcome.REFUSED, reason, joins=joins)
             if self.run.executed:
                 return self.begin_verifying()
-            reason = Reason("nothing_to_do", draft.why)
             return self.end_now(Outcome.SKIPPED, reason, joins=joins, evidence=dict(draft.before))
         population, healer = self.toil.population(target), self.toil.healer(target)
         for _ in range(ADMISSIONS):

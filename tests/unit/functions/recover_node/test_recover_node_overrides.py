@@ -149,4 +149,4 @@ def test_what_is_no_override_of_this_fault(monkeypatch: pytest.MonkeyPatch, stat
 
 def test_what_stood_against_us_before_is_no_override(monkeypatch: pytest.MonkeyPatch) -> None:
     run = remediation(monkeypatch, FakeCluster(replace(ILL, labels={OPT_OUT: "true"}), [pod("web-1")]))
-    assert run.toil.plan(run.target) == Draft(why=OPTED_OUT)
+    assert run.toil.plan(run.target) == Draft(why=OPTED_OUT, code="opted_out")

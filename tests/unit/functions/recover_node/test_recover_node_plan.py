@@ -116,15 +116,29 @@ NOTHING = [
     ("ready", replace(ILL, ready=True), "Ready again"),
     ("ready, cordoned by a person", replace(ILL, ready=True, unschedulable=True), "Ready again"),
     ("being deleted", replace(ILL, deleting=True), "being deleted"),
-    ("opted out", replace(ILL, labels={OPT_OUT: "true"}), "marked the node with paydown.dev/opt-out"),
+    ("opted out, and Ready", replace(ILL, ready=True, labels={OPT_OUT: "true"}), "Ready again"),
 ]
 
 
 @pytest.mark.parametrize(("state", "why"), [case[1:] for case in NOTHING], ids=[case[0] for case in NOTHING])
 def test_nothing_to_do(monkeypatch: pytest.MonkeyPatch, state: Any, why: str) -> None:
     draft = remediation(monkeypatch, FakeCluster(state, [pod("web-1")])).draft()
-    assert draft.stages == ()
+    assert (draft.stages, draft.code) == ((), "nothing_to_do")
     assert why in draft.why
+
+
+@pytest.mark.parametrize("marked", [{"labels": {OPT_OUT: "true"}}, {"annotations": {OPT_OUT: ""}}])
+@pytest.mark.parametrize("ready", [False, True], ids=["ill", "Ready, with a cordon of ours"])
+def test_a_marked_node_that_is_not_well_is_not_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, marked: dict[str, dict[str, str]], ready: bool
+) -> None:
+    ours = {"annotations": {CORDONED_BY: "recover_node/r0"}, "unschedulable": True, "cordon_managers": ("paydown",)}
+    more: dict[str, Any] = ({"ready": True} | ours) if ready else {}
+    more["annotations"] = more.get("annotations", {}) | marked.get("annotations", {})
+    state = replace(ILL, **(marked | more))
+    draft = remediation(monkeypatch, FakeCluster(state, [pod("web-1")])).draft()
+    assert (draft.stages, draft.code) == ((), "opted_out")
+    assert "a person marked the node with paydown.dev/opt-out" in draft.why
 
 
 @pytest.mark.parametrize("ready", [False, None])
@@ -154,6 +168,7 @@ def test_somebody_elses_cordon_is_neither_signed_nor_undone(monkeypatch: pytest.
     assert kinds(remediation(monkeypatch, FakeCluster(cordoned, [pod("web-1")])).draft()) == [[EvictPod]]
     empty = remediation(monkeypatch, FakeCluster(cordoned, [pod("agent", AGENT)])).draft()
     assert (empty.stages, empty.why) == ((), "the node is cordoned by somebody else, and nothing on it needs to move")
+    assert empty.code == "left_to_others"
 
 
 def test_the_cordon_of_another_toil_type_is_somebody_elses(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from paydown.tickets import Message, Ticket, TicketNotFound
+
 
 @dataclass
 class FakeTickets:
@@ -60,6 +62,15 @@ class FakeTickets:
         if self.trouble:
             raise self.trouble
         if ticket_id in self.gone:
-            from paydown.tickets import TicketNotFound
-
             raise TicketNotFound(ticket_id)
+
+
+class Tickets(FakeTickets):
+    """Its tickets can be read and found."""
+
+    def find(self, marker: str) -> str | None:
+        return str(100 + list(self.made).index(marker)) if marker in self.made else None
+
+    def read(self, ticket_id: str, messages: int = 0) -> Ticket:
+        said = tuple(Message("paydown", text) for text in self.of(ticket_id))
+        return Ticket(ticket_id, "", "", "", False, (), "", said)

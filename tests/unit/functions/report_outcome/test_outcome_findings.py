@@ -65,6 +65,17 @@ def test_nothing_to_do_closes_it_and_joining_does_not(outside: Outside, clock: C
     assert not outside.finding().open
 
 
+@pytest.mark.parametrize(("status", "code"), [("Skipped", "left_to_others"), ("Refused", "opted_out")])
+def test_standing_back_closes_nothing(outside: Outside, clock: Clock, status: str, code: str) -> None:
+    """What is wrong still is: a person has it in hand, or wants to have."""
+    outside.policy(**TRACKED)
+    outside.tell(outside.happen("Failed", "escalated"))
+    clock.tick(60)
+    outside.tell(outside.happen(status, code))
+    assert outside.finding().open
+    assert outside.tickets.resolved == set()
+
+
 def failed_run(ledger: Ledger, clock: Clock, number: int) -> Run:
     event = NodeNotReady(key=f"alert-{number}", at=clock(), cluster="demo", node="worker-1")
     cool = timedelta(seconds=60)
