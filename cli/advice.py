@@ -20,6 +20,7 @@ ADVICE = {
     "frozen": "A freeze of the policy: it goes on when that ends. `freezes` names it.",
     "invalid_settings": "Mend these settings in the policy, and publish it.",
     "joined": "Nothing to do: another run looks at the same target, after this event.",
+    "left_to_others": "Somebody else has it in hand: see what they do. The finding stays open until it is well.",
     "needs_approval": "The mode is `approve`, or the toil type's settings want a person: somebody must decide.",
     "no_target": "If it is about something of yours, declare that in the inventory, as the sender calls it.",
     "not_in_inventory": "Declare the target in the inventory if Paydown may act on it.",

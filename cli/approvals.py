@@ -18,10 +18,11 @@ from cli.session import Session
 from paydown.approving import SHORTEST, WHY_LIMIT, Caller, Command, Refused, expires, judge, named_by
 from paydown.ledger import NoDocument, Run, Status
 from paydown.ledger.held import ShownPlan, held_runs, shown_plan
+from paydown.ledger.joined import joined_events
 from paydown.policy import Policy
 
 SHOWN_ACTIONS = 200
-NOT_PERMITTED = ("not_an_approver", "requester", "unauthenticated")
+NOT_PERMITTED = ("not_an_approver", "requester", "requester_unknown", "unauthenticated")
 
 
 class RefusedError(CommandError):
@@ -64,7 +65,7 @@ def _decide(session: Session, *, approved: bool) -> int:
     rules, caller = _policy(session), Caller(arn=session.connection.person_arn)
     command = Command(approved, _given(session, run), args.why or "")
     try:
-        person = judge(rules, run, caller, command, session.now())
+        person = judge(rules, run, caller, command, session.now(), joined_events(session.ledger.table, run))
     except Refused as error:
         raise RefusedError(error.code, str(error)) from None
     if args.fingerprint is None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
-from cli.toils import NotInstalledError, is_installed, toil_type
+from cli.toils import NotInstalledError, deployed_modes, is_installed, toil_type
 from paydown.errors import InvalidDocument
-from paydown.policy import Policy, TicketRule
-from paydown.sources import SENDERS
+from paydown.events import Sweep
+from paydown.policy import Mode, Policy, TicketRule
+from paydown.sources import BUS_SOURCES, SCHEDULE, SENDERS
 
 Fault = tuple[str, str]
 
@@ -35,12 +36,54 @@ def check_settings(policy: Policy) -> list[str]:
     return warnings
 
 
+def known_sources(policy: Policy) -> tuple[str, ...]:
+    """Who may be heard of: the senders of webhooks, AWS's services, and the schedules of the policy's toil types."""
+    scheduled = [f"{SCHEDULE}{name}" for name in sorted(policy.toils) if _may_sweep(name)]
+    return (*SENDERS, *sorted(BUS_SOURCES.values()), *scheduled)
+
+
+def _may_sweep(toil: str) -> bool:
+    try:
+        return Sweep in toil_type(toil).listens_to
+    except NotInstalledError:
+        return True  # it is another stack's, or another version's: nobody here knows
+
+
 def check_sources(policy: Policy) -> list[str]:
     """Warnings about senders that the policy expects to hear of, and that do not exist."""
+    known = known_sources(policy)
     return [
-        f"sources.{name}: no sender of webhooks is called so, and it will be silent for ever: {', '.join(SENDERS)}"
-        for name in sorted(set(policy.sources) - set(SENDERS))
+        f"sources.{name}: nobody is called so, and it will be silent for ever: {', '.join(known)}"
+        for name in sorted(set(policy.sources) - set(known))
     ]
+
+
+def check_listeners(policy: Policy, parameters: Mapping[str, str] | None) -> list[Fault]:
+    """What keeps people from being told, though toil types may act or hold plans: (what is wrong, the remedy).
+
+    `parameters`: those of the stack; None if they are not known. Of what only tickets ask for, those tickets tell.
+    """
+    deployed = deployed_modes(dict(parameters or {}))
+    acting = [toil for name, toil in policy.toils.items() if deployed.get(name, "Enforce") == "Enforce"]
+    modes = {mode for toil in acting for mode in (toil.mode, *(one.mode for one in toil.overrides))}
+    if not modes & {Mode.APPROVE, Mode.ENFORCE}:
+        return []
+    lost = "what is held, fails, escalates or was put off too long reaches nobody"
+    said = policy.notifications
+    found = []
+    if parameters is not None and parameters.get("ReportOutcomeMode") != "Enforce":
+        mode = parameters.get("ReportOutcomeMode") or "not there"
+        remedy = "deploy with ReportOutcomeMode=Enforce (samconfig.toml; docs/outcomes.md)"
+        found.append((f"it enforces, but tells nobody: ReportOutcomeMode is {mode}, and {lost}", remedy))
+    topic = (parameters or {}).get("NotificationTopicArn")
+    if not (said.tracker or said.webhooks or topic):
+        topics = (
+            "and so is the stack's NotificationTopicArn" if parameters is not None else "unless the stack has a topic"
+        )
+        where = f"notifications.tracker and notifications.webhooks are empty, {topics}"
+        remedy = "name a tracker under `notifications` in the policy, a webhook, or an SNS topic (docs/outcomes.md)"
+        found.append((f"it enforces, but tells nobody: {where}: {lost}", remedy))
+    return found
 
 
 def check_rules(policy: Policy) -> list[str]:

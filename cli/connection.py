@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cli.exits import NotFoundError, UnreachableError
+from cli.exits import CommandError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
     from paydown.ledger import Ledger
@@ -103,10 +103,24 @@ class Connection:
         """The stack's status, such as UPDATE_COMPLETE."""
         return str(self._described.get("StackStatus", ""))
 
+    @property
+    def stack_id(self) -> str:
+        """The stack's ARN; empty if it is not told."""
+        return str(self._described.get("StackId", ""))
+
     @cached_property
     def parameters(self) -> dict[str, str]:
         """The parameters that the stack was deployed with."""
         return {one["ParameterKey"]: one.get("ParameterValue", "") for one in self._described.get("Parameters", [])}
+
+    def known_parameters(self) -> dict[str, str] | None:
+        """The parameters; None if the stack cannot be asked."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return self.parameters
+        except (CommandError, BotoCoreError, ClientError):
+            return None
 
     def caller(self) -> str:
         """Who is asking, for the record: the caller's ARN, or the name of the user when AWS does not tell."""
@@ -140,6 +154,13 @@ class Connection:
         """The ARN by which IAM knows the person who is asking."""
         endpoint = self.client("sts").meta.endpoint_url if self.local else self.endpoint_url
         return str(self.person.client("sts", endpoint_url=endpoint).get_caller_identity()["Arn"])
+
+    @property
+    def sender_arn(self) -> str:
+        """Who sends an event: as `person_arn`; where the local application tells no operator, the caller."""
+        if self.local and "operator" not in self._running:
+            return self.caller()
+        return self.person_arn
 
     @cached_property
     def _described(self) -> dict[str, Any]:

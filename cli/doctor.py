@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from cli.diagnosis import deployed, reach, secrets, state
+from cli.diagnosis import deployed, permissions, reach, secrets, state
 from cli.diagnosis.examination import Check, Finding, State, examine, unknown
 from cli.exits import FINE, NEEDS_ATTENTION
 from cli.failures import explain
@@ -51,6 +51,7 @@ def _prepared(session: Session) -> tuple[list[Finding], list[Check]]:
 
     ledger = attempt("ledger", "table", lambda: session.ledger, None)
     checks += attempt("stack", "parts", lambda: list(deployed.checks(session)), [])
+    checks += attempt("permissions", "template", lambda: list(permissions.checks(session)), [])
     if ledger is None:
         return before, checks
     checks += state.checks(session)

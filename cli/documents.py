@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.checks import check_rules, check_settings, check_sources
+from cli.checks import check_listeners, check_rules, check_settings, check_sources
 from cli.exits import FINE
 from cli.reading import read_document
 from cli.session import Session
@@ -21,7 +21,7 @@ def publish(session: Session) -> int:
     args = session.args
     document = read_document(args.file, args.kind)
     parsed = MODELS[args.kind].parse(document)
-    warnings = _warnings(parsed)
+    warnings = _warnings(session, parsed)
     for warning in warnings:
         session.out.note(f"warning: {warning}")
     if args.dry_run:
@@ -51,10 +51,14 @@ def show(session: Session) -> int:
     return FINE
 
 
-def _warnings(parsed: Policy | Inventory) -> list[str]:
+def _warnings(session: Session, parsed: Policy | Inventory) -> list[str]:
     if not isinstance(parsed, Policy):
         return []
-    return [*check_settings(parsed), *check_rules(parsed), *check_sources(parsed)]
+    warnings = [*check_settings(parsed), *check_rules(parsed), *check_sources(parsed)]
+    # A dry run asks nobody: it works without a network.
+    parameters = None if session.args.dry_run else session.connection.known_parameters()
+    untold = check_listeners(parsed, parameters)
+    return [*warnings, *(f"{text}; {remedy}" for text, remedy in untold)]
 
 
 def _documents(session: Session, kind: str) -> Documents[Any]:

@@ -16,6 +16,7 @@ from time import sleep
 from typing import Any
 
 from cli.exits import CONFLICT, FINE, NotFoundError
+from cli.export import kept
 from cli.half_done import half_done
 from cli.lookup import short
 from cli.output import moment
@@ -208,7 +209,7 @@ class Drain:
     def _ended_half_done(self) -> list[Run]:
         """Ended runs that left something which nobody has taken back, as far as the ledger knows."""
         now = self.session.now()
-        entries = self.ledger.history.ended(HALF_DONE, now - timedelta(days=31), now)
+        entries = self.ledger.history.ended(HALF_DONE, now - kept(self.ledger), now)
         found = self.ledger.history.runs(entries)
         return [run for run in found if run.evidence.get("left") and not self._taken_back(run)]
 

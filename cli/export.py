@@ -28,7 +28,7 @@ def run(session: Session) -> int:
     outcomes = statuses_of(args.outcome)
     if outcomes is not None and not outcomes <= GROUPS["ended"]:
         raise UsageError("--outcome takes outcomes: " + ", ".join(sorted(GROUPS["ended"])))
-    since = moment_of(args.since, now) if args.since else now - _kept(session.ledger)
+    since = moment_of(args.since, now) if args.since else now - kept(session.ledger)
     until = moment_of(args.until, now, "--until") if args.until else now
     if until < since:
         raise UsageError("--until lies before --since")
@@ -99,7 +99,7 @@ def _transition(item: Item) -> Transition:
     )
 
 
-def _kept(ledger: Ledger) -> timedelta:
+def kept(ledger: Ledger) -> timedelta:
     """How far back the ledger can have any run."""
     try:
         return timedelta(days=ledger.policy.current().document.retention_days) + LIFE

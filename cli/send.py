@@ -1,4 +1,7 @@
-"""`paydown send EVENT.json`: an event as a sender would have it put on the bus, to try what becomes of it."""
+"""`paydown send EVENT.json`: an event as a sender would have it put on the bus, to try what becomes of it.
+
+It carries the name of who sends it (`by`), whatever the file says: who asks for a destructive plan cannot approve it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from cli.queues import send_to_toil
 from cli.reading import read_document
 from cli.session import Session
 from cli.toils import NAME
+from paydown.clients.bus import publish
 from paydown.errors import InvalidEvent
 from paydown.events import SOURCE, Event
 from paydown.sources.aws import from_envelope
@@ -23,10 +27,15 @@ def run(session: Session) -> int:
     if args.fresh and isinstance(envelope, dict):
         envelope = _fresh(envelope, session)
     event = _event(envelope)
+    if args.toil is None and envelope["source"] != SOURCE:
+        raise UsageError(f"only AWS may put events of {envelope['source']} on the bus: name a queue with --toil NAME")
+    if args.toil is not None and not NAME.match(args.toil):
+        raise UsageError(f"--toil {args.toil!r} is no name of a toil type")
+    event = event.model_copy(update={"by": session.connection.sender_arn})
     if args.toil:
-        _to_queue(session, args.toil, envelope)
+        _to_queue(session, args.toil, event)
     else:
-        _to_bus(session, event, envelope["source"])
+        publish([event], session.connection.client("events"))
     where = f"the queue of {args.toil}" if args.toil else "the bus"
     session.out.data(
         {"sent_to": "queue" if args.toil else "bus", "toil": args.toil, "type": event.detail_type(), "key": event.key}
@@ -47,18 +56,10 @@ def _event(envelope: Any) -> Event:
     return event
 
 
-def _to_bus(session: Session, event: Event, source: str) -> None:
-    from paydown.clients.bus import publish
-
-    if source != SOURCE:
-        raise UsageError(f"only AWS itself may put events of {source} on the bus: name a queue with --toil NAME")
-    publish([event], session.connection.client("events"))
-
-
-def _to_queue(session: Session, toil: str, envelope: dict[str, Any]) -> None:
-    if not NAME.match(toil):
-        raise UsageError(f"--toil {toil!r} is no name of a toil type")
-    send_to_toil(session, toil, json.dumps(envelope))
+def _to_queue(session: Session, toil: str, event: Event) -> None:
+    """As an event of ours, since the envelopes of AWS have no place for a name."""
+    detail = event.model_dump(mode="json")
+    send_to_toil(session, toil, json.dumps({"source": SOURCE, "detail-type": event.detail_type(), "detail": detail}))
 
 
 def _fresh(envelope: dict[str, Any], session: Session) -> dict[str, Any]:

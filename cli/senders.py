@@ -33,6 +33,13 @@ route:
       group_interval: 5m
       repeat_interval: 1h
       continue: true
+    # Alerts of your own that say what they are by this label:
+    - receiver: paydown
+      matchers: ['paydown_event =~ "NodeNotReady|DiskPressure"']
+      group_by: [alertname, cluster]
+      group_interval: 5m
+      repeat_interval: 1h
+      continue: true
     # The alert that always fires shows that the whole way works: below, it is sent each five minutes, so
     # `sources: {{alertmanager: {{expect_every_seconds: 900}}}}` suits the policy.
     - receiver: paydown
@@ -52,14 +59,14 @@ Payload URL:       {url}
 Content type:      application/json
 Secret:            {secret}
 SSL verification:  Enable
-Events:            Let me select individual events: Issues
+Events:            Let me select individual events: {events}
 Active:            yes"""
 
 HARBOR = """\
 # In each project's Webhooks, New Webhook (a project administrator may):
 Notify Type:       HTTP
 Payload Format:    CloudEvents
-Event Type:        Artifact pushed
+Event Type:        {events}
 Endpoint URL:      {url}
 Auth Header:       Bearer {secret}
 Verify Remote Certificate: yes"""
@@ -78,6 +85,12 @@ python ="""
 
 TEXTS = {"alertmanager": ALERTMANAGER, "github": GITHUB, "harbor": HARBOR, "registry": REGISTRY, "roundup": ROUNDUP}
 
+EVENTS = {
+    "github": {"issues": "Issues", "issue_comment": "Issue comments"},
+    "harbor": {"PUSH_ARTIFACT": "Artifact pushed", "SCANNING_COMPLETED": "Scanning finished"},
+}
+"""Of the senders that let one choose: the events that ingress understands, and what their form calls each."""
+
 TRIALS = {
     "alertmanager": "Its Watchdog comes by itself; or: amtool alert add Watchdog severity=none",
     "github": "GitHub sends a ping when the webhook is added; Redeliver sends it again.",
@@ -92,4 +105,4 @@ def configuration(source: str, url: str, secret: str) -> str:
     """What the operator pastes, without a line break at the end."""
     if source == "roundup":
         secret = secret.replace("%", "%%")
-    return TEXTS[source].format(url=url, secret=secret)
+    return TEXTS[source].format(url=url, secret=secret, events=", ".join(EVENTS.get(source, {}).values()))

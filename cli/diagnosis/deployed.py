@@ -30,8 +30,8 @@ _MISSING = {"ResourceNotFoundException", "NoSuchEntity", "AWS.SimpleQueueService
 def checks(session: Session) -> Iterator[Check]:
     """One for the stack, and one for each of its parts that can break by itself."""
     yield Check("stack", session.connection.stack_name, lambda: _stack(session))
-    resources = _resources(session)
-    for logical_id, kind, name in resources:
+    parts = resources(session)
+    for logical_id, kind, name in parts:
         look = {
             "AWS::Lambda::Function": _function,
             "AWS::Lambda::EventSourceMapping": _trigger,
@@ -44,12 +44,12 @@ def checks(session: Session) -> Iterator[Check]:
                 logical_id,
                 lambda look=look, logical_id=logical_id, name=name: look(session, logical_id, name),
             )
-    alarms = {name: logical_id for logical_id, kind, name in resources if kind == "AWS::CloudWatch::Alarm"}
+    alarms = {name: logical_id for logical_id, kind, name in parts if kind == "AWS::CloudWatch::Alarm"}
     if alarms:
         yield Check("alarm", "all", lambda: _alarms(session, alarms))
 
 
-def _resources(session: Session) -> list[tuple[str, str, str]]:
+def resources(session: Session) -> list[tuple[str, str, str]]:
     """Logical id, type and physical id of each part of the stack."""
     pages = session.connection.client("cloudformation").get_paginator("list_stack_resources")
     return [

@@ -17,6 +17,7 @@ from cli.session import Session
 from paydown.clients.kube.rights import OPERATOR, READER
 from paydown.errors import PaydownError
 from paydown.inventory import Alertmanager, Cluster, Host, Inventory, Registry, Ssm, Tracker
+from paydown.ledger.sources_seen import sender_of
 
 RECENT = timedelta(hours=1)
 """A reconcile runs each quarter of an hour."""
@@ -125,8 +126,7 @@ def _system(session: Session, system: System) -> Iterable[Finding]:
 
 def _by_functions(session: Session, system: System) -> tuple[datetime | None, str]:
     """When `reconcile_sources` last asked a system, and what went wrong then."""
-    sender = system.system if isinstance(system, Tracker) else system.kind
-    left = session.connection.sources.cursor(sender, system.uid)
+    left = session.connection.sources.cursor(sender_of(system), system.uid)
     return (datetime.fromisoformat(left["asked"]), str(left.get("trouble", ""))) if "asked" in left else (None, "")
 
 

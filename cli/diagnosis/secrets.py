@@ -42,12 +42,19 @@ def _named(inventory: Inventory) -> Iterator[tuple[str, str, Parse]]:
     for tracker in inventory.trackers:
         fields = ("username", "password") if tracker.system == "roundup" else ("token",)
         yield tracker.secret, "trackers", _has(*fields)
-    for registry in inventory.registries:
-        if registry.secret:
-            yield registry.secret, "registries", _has("username", "password")
+    yield from _of_images(inventory)
     for entry in inventory.alertmanagers:
         if entry.secret:
             yield entry.secret, "alertmanagers", _alertmanager
+
+
+def _of_images(inventory: Inventory) -> Iterator[tuple[str, str, Parse]]:
+    """Those of registries, and of the git repositories that images are built from."""
+    login = _has("username", "password")
+    named = [(registry.secret, "registries") for registry in inventory.registries]
+    named += [(registry.operator_secret, "registry-operators") for registry in inventory.registries]
+    named += [(source.secret, "sources") for source in inventory.sources]
+    yield from ((name, folder, login) for name, folder in named if name)
 
 
 def _check(session: Session, name: str, folder: str, parse: Parse) -> Check:

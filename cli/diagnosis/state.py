@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from cli import status
-from cli.checks import check_rules, check_settings, check_sources
+from cli.checks import check_listeners, check_rules, check_settings, check_sources, known_sources
 from cli.diagnosis.examination import Check, Finding, fault, fine, unknown
 from cli.lookup import short
 from cli.output import moment, span
@@ -79,6 +79,8 @@ def _settings(session: Session) -> Iterable[Finding]:
         yield unknown("policy", "settings", warning)
     for warning in check_sources(policy):
         yield fault("policy", "sources", warning, "mend it, then paydown policy publish FILE")
+    for text, remedy in check_listeners(policy, session.connection.known_parameters()):
+        yield fault("policy", "notifications", text, remedy)
     if not policy.sources:
         remedy = "name the senders that you use under `sources` in the policy, with expect_every_seconds"
         yield unknown(
@@ -103,6 +105,7 @@ def _suspensions(session: Session) -> Iterable[Finding]:
 def _sources(session: Session) -> Iterable[Finding]:
     sources, now = session.connection.sources, session.now()
     expected = set()
+    policy = _policy(session)
     try:
         for one in silences(session.ledger.policy.current(), sources, now):
             expected.add(one.source)
@@ -116,12 +119,14 @@ def _sources(session: Session) -> Iterable[Finding]:
             )
     except NoDocument:
         pass
-    for name in sorted(set(SENDERS) - expected):
+    for name in sorted(set(known_sources(policy) if policy else SENDERS) - expected):
         heard = sources.heard(name)
         yield fine("source", name, f"last heard {moment(heard)}; nothing is expected" if heard else "never heard")
 
 
 def _try(source: str) -> str:
+    if source not in SENDERS:
+        return "the rules of the toil types that it concerns (doctor --all shows each), then paydown dead-letters list"
     return f"paydown connect {source}; the sender's own log says how its webhooks were answered"
 
 

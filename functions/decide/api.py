@@ -16,7 +16,7 @@ from paydown.ledger import Run
 from paydown.ledger.approvals import Decision
 from paydown.toil.handler import utc_now
 
-STATUSES = {"not_an_approver": 403, "requester": 403}
+STATUSES = {"not_an_approver": 403, "requester": 403, "requester_unknown": 403}
 """Of refusals; the others are 409: what was decided on is not what is there now."""
 
 logger = Logger(service="decide")

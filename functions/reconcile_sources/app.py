@@ -22,7 +22,7 @@ from paydown.clients.registry import open_registry
 from paydown.errors import PaydownError
 from paydown.inventory import Inventory
 from paydown.ledger import Ledger, NoDocument, open_ledger
-from paydown.ledger.sources_seen import Sources, open_sources
+from paydown.ledger.sources_seen import Sources, open_sources, sender_of
 from paydown.toil.handler import utc_now
 
 SECONDS = 40.0
@@ -75,7 +75,7 @@ def _systems(inventory: Inventory) -> Iterator[tuple[str, str, str, Look]]:
         )
     for entry in inventory.registries:
         yield (
-            "registry",
+            sender_of(entry),
             entry.uid,
             entry.ref,
             lambda state, desk, one=entry: registry(one, state, desk, open_registry(one, aws.secret)),

@@ -6,6 +6,9 @@ tag, its digest and the time of what was known: the same for a pass that is repe
 back to the same digest later. A webhook that arrives after all makes a second event; its run finds nothing to do.
 
 The first pass over a registry, or over other repositories than before, only learns: nobody knows what is new.
+
+Amazon ECR has no webhooks to lose: AWS puts its events on the bus itself, and nobody notes there what was told. It is
+asked only whether it answers.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from functions.reconcile_sources.desk import Desk, State, digest_of
 from paydown.clients.registry import RegistryApi
 from paydown.events import ImagePushed
 from paydown.inventory import Registry
-from paydown.ledger.sources_seen import KEPT, Telling, Told
+from paydown.ledger.sources_seen import KEPT, Telling, Told, sender_of
 
 AT_ONCE = 4
 """Requests to one registry at the same time."""
@@ -27,6 +30,9 @@ CHUNK = 40
 
 def registry(entry: Registry, state: State, desk: Desk, api: RegistryApi) -> int:
     """Go on where the last pass ended, as far as time allows. Returns how many tags nobody had told of."""
+    if entry.system == "ecr":
+        api.ping()
+        return 0
     scope = digest_of(entry.name, entry.url, *entry.repositories)
     if state.get("scope") != scope:
         state.update(scope=scope, learning=True, after="", within="", tag="")
@@ -60,7 +66,7 @@ def _told(
     with ThreadPoolExecutor(AT_ONCE) as threads:
         digests = list(threads.map(lambda tag: api.digest(repository, tag), tags))
     subjects = {tag: f"{entry.name}/{repository}:{tag}" for tag in tags}
-    known = desk.sources.told("registry", subjects.values())
+    known = desk.sources.told(sender_of(entry), subjects.values())
     untold: list[ImagePushed] = []
     tellings: list[Telling] = []
     for tag, digest in zip(tags, digests, strict=True):
@@ -74,14 +80,14 @@ def _told(
         if before is not None or not learning:
             untold.append(_event(entry, repository, tag, digest, before, desk))
     desk.publish(untold)
-    desk.sources.tell("registry", tellings, desk.now)
+    desk.sources.tell(sender_of(entry), tellings, desk.now)
     return len(untold)
 
 
 def _event(entry: Registry, repository: str, tag: str, digest: str, before: Told | None, desk: Desk) -> ImagePushed:
     since = before.at if before else ""
     return ImagePushed(
-        key=f"registry:found:{digest_of(entry.name, repository, tag, digest, since)}",
+        key=f"{sender_of(entry)}:found:{digest_of(entry.name, repository, tag, digest, since)}",
         at=desk.now,
         registry=entry.name,
         repository=repository,

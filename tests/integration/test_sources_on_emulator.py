@@ -114,3 +114,35 @@ def test_the_doctor_finds_every_part_of_the_stack(enforcing_stack: Stack, ledger
         assert found["function", name]["state"] == found["role", name]["state"] == "fine"
     assert found["trigger", "RecoverNodeMessages"]["state"] == "fine"
     assert found["secret", f"{enforcing_stack.name}/webhooks/github"]["state"] == "fine"
+    granted = [one for (about, _), one in found.items() if about == "permissions"]
+    assert len(granted) > 15
+    assert {one["state"] for one in granted} == {"fine"}
+
+
+def test_the_doctor_finds_a_right_that_was_taken_away(enforcing_stack: Stack, paydown: Any) -> None:
+    iam, role = enforcing_stack.emulator.client("iam"), enforcing_stack.resources["WatchSourcesRole"]
+    document = iam.get_role_policy(RoleName=role, PolicyName="watch_sources")["PolicyDocument"]
+    iam.delete_role_policy(RoleName=role, PolicyName="watch_sources")
+    try:
+        _, answer = paydown("doctor")
+    finally:
+        iam.put_role_policy(RoleName=role, PolicyName="watch_sources", PolicyDocument=json.dumps(document))
+    found = [one for one in answer["findings"] if one["about"] == "permissions" and one["state"] != "fine"]
+    assert [(one["subject"], one["text"]) for one in found] == [
+        ("WatchSourcesRole", "its policy watch_sources is gone")
+    ]
+
+
+def test_a_schedule_that_fires_is_heard_of(enforcing_stack: Stack, sources: Sources) -> None:
+    """The role of the toil type lets it say so."""
+    envelope = {
+        "source": "aws.events",
+        "detail-type": "Scheduled Event",
+        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
+        "time": "2026-11-22T02:00:00Z",
+        "resources": ["arn:aws:events:eu-central-1:123456789012:rule/daily"],
+        "detail": {},
+    }
+    sqs = enforcing_stack.emulator.client("sqs")
+    sqs.send_message(QueueUrl=enforcing_stack.queue_url("clean_registry"), MessageBody=json.dumps(envelope))
+    wait_for(lambda: sources.heard("schedule_clean_registry"), "the schedule to be heard of")

@@ -13,6 +13,7 @@ from paydown.approving import (
     Command,
     Refused,
     arn_matches,
+    asking,
     choose,
     command_in,
     expires,
@@ -208,17 +209,56 @@ def test_who_asked_for_a_destructive_plan_cannot_approve_it(event: dict[str, Any
     "event",
     [
         {},
-        {"ticket": TICKET},
         {"ticket": TICKET, "creator": "bob"},
+        {"ticket": TICKET, "creator": "eve", "queue": "automation", "actor": "bob"},
+        {"ticket": TICKET, "queue": "automation", "by": "arn:aws:iam::111122223333:user/bob"},
         {"ticket": TICKET, "creator": "nobody-we-know"},
         {"ticket": {"tracker": "other", "id": "7"}, "creator": "ann"},
         {"by": "arn:aws:iam::111122223333:user/bob"},
         {"by": "paydown"},
-        {"ticket": "?", "creator": 7, "by": ["ann"]},
+        {"ticket": None, "creator": 7, "by": ["ann"]},
     ],
 )
 def test_somebody_else_approves_a_destructive_plan(event: dict[str, Any]) -> None:
     assert code(Run(event=event, hazard="destructive"), ANN) == "ann"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"ticket": TICKET},
+        {"ticket": TICKET, "creator": "", "actor": None},
+        # Found in the queue by a reconcile: its author is known, who put it there is not.
+        {"ticket": TICKET, "creator": "bob", "queue": "automation"},
+        {"ticket": TICKET, "creator": "bob", "queue": "automation", "actor": ""},
+        {"ticket": "?", "creator": 7, "by": ["ann"]},
+    ],
+)
+def test_when_nobody_knows_who_asked_nobody_approves_a_destructive_plan(event: dict[str, Any]) -> None:
+    assert code(Run(event=event, hazard="destructive"), ANN) == "requester_unknown"
+    assert code(Run(event=event, hazard="destructive"), ANN, approved=False) == "ann"
+    assert code(Run(event=event), ANN) == "ann"
+
+
+def joined_code(caller: Caller, *joined: dict[str, Any], hazard: str = "destructive") -> str:
+    try:
+        return judge(POLICY, Run(hazard=hazard), caller, Command(True, PRINT), NOW, joined).name
+    except Refused as refused:
+        return refused.code
+
+
+def test_who_asked_by_an_event_that_joined_asked_too() -> None:
+    tickets = {"ticket": TICKET, "creator": "bob"}, {"ticket": TICKET, "creator": "ann"}
+    assert joined_code(ANN, *tickets) == "requester"
+    assert joined_code(ANN, *tickets, hazard="disruptive") == "ann"
+    assert joined_code(ANN, tickets[0]) == "ann"
+    assert joined_code(ANN, tickets[0], {"ticket": TICKET}) == "requester_unknown"
+
+
+def test_of_an_event_only_what_says_who_asked_is_kept() -> None:
+    assert asking({"key": "k", "rule": "daily", "by": None}) == {}
+    event = {"key": "k", "ticket": TICKET, "title": "secret", "queue": None, "creator": "bob", "actor": "eve"}
+    assert asking(event) == {"ticket": TICKET, "creator": "bob", "actor": "eve"}
 
 
 def test_unmapped_accounts_are_compared_as_they_are() -> None:

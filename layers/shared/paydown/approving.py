@@ -33,6 +33,7 @@ WHY_LIMIT = 2_000
 Code = Literal[
     "not_an_approver",
     "requester",
+    "requester_unknown",
     "not_held",
     "wrong_fingerprint",
     "decided_already",
@@ -191,6 +192,23 @@ def requesters(event: Mapping[str, Any]) -> tuple[Caller | str, ...]:
     return tuple(asked)
 
 
+def asking(event: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an event, what says who asked; empty for one that nobody asked for."""
+    return {name: event[name] for name in ("ticket", "queue", "creator", "actor", "by") if event.get(name)}
+
+
+def nobody_known(event: Mapping[str, Any]) -> bool:
+    """Whether somebody asked for it, and nobody knows who: a ticket that was moved to a queue by whomever.
+
+    Who opened a ticket asks for what follows from that; who moves it to the automation queue asks for that. A webhook
+    tells who did; a ticket that a reconcile found in the queue does not.
+    """
+    if not event.get("ticket") or (isinstance(event.get("by"), str) and event["by"]):
+        return False
+    names = ("actor",) if event.get("queue") else ("actor", "creator")
+    return not any(isinstance(user := event.get(name), str) and user for name in names)
+
+
 def _recorded(by: str) -> Caller | str:
     """A person as the ledger or the command wrote it down."""
     if by.startswith(("arn:", "iam:arn:")):
@@ -233,10 +251,18 @@ def _same_account(one: Caller, other: Caller) -> bool:
 # -- the decision -----------------------------------------------------------------------------------------------------
 
 
-def judge(policy: Policy, run: Held, caller: Caller, command: Command, now: datetime) -> Person:
+def judge(
+    policy: Policy,
+    run: Held,
+    caller: Caller,
+    command: Command,
+    now: datetime,
+    joined: Sequence[Mapping[str, Any]] = (),
+) -> Person:
     """The person who may decide so. Raises Refused; who is no approver learns nothing else of the run.
 
-    Whoever asked for a destructive plan may reject it, as every approver may.
+    Whoever asked for a destructive plan may reject it, as every approver may. `joined`: the events that joined the run,
+    or what says who asked for them (`asking`).
     """
     people = people_of(policy, caller)
     approvers = [person for person in people if person in policy.approvers_of(run.toil)]
@@ -250,9 +276,15 @@ def judge(policy: Policy, run: Held, caller: Caller, command: Command, now: date
         raise Refused(
             "wrong_fingerprint", "the run is held with another plan than the one that you decided on: look again"
         )
-    destructive = run.hazard == Hazard.DESTRUCTIVE
-    if command.approved and destructive and asked_for_it(policy, caller, people, run.event):
-        raise Refused("requester", "who asked for a destructive plan cannot approve it: somebody else must")
+    if command.approved and run.hazard == Hazard.DESTRUCTIVE:
+        for event in (run.event, *joined):
+            if asked_for_it(policy, caller, people, event):
+                raise Refused("requester", "who asked for a destructive plan cannot approve it: somebody else must")
+        if any(map(nobody_known, (run.event, *joined))):
+            raise Refused(
+                "requester_unknown",
+                "a ticket asked for this destructive plan, and nobody knows who put it into the queue: it could be you",
+            )
     return approvers[0]
 
 

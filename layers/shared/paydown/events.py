@@ -35,6 +35,8 @@ OURSELVES = "paydown"
 class Event(BaseModel):
     """A fact with a `key` (a repeat has the same one) and the time `at` which the sender says that it happened.
 
+    `by` is the ARN of the person who sent it by hand; None if a machine did.
+
     `ongoing` marks a fault that is reported again as long as it lasts: a repeat after a run that did not set it right
     is a new reason to act, where the repeat of an ordinary event is not.
     """
@@ -49,6 +51,7 @@ class Event(BaseModel):
     schema_version: int = SCHEMA_VERSION
     key: Annotated[str, StringConstraints(min_length=1, max_length=512)]
     at: AwareDatetime
+    by: Name | None = None
 
     @classmethod
     def detail_type(cls) -> str:
@@ -124,7 +127,7 @@ class TicketRef(BaseModel):
 
 
 class TicketCreated(Event):
-    """A ticket is new, or a person (`actor`) moved it to the automation queue. Its text is read from the tracker."""
+    """A ticket is new, or a person (`actor`) put it into the automation queue. Its text is read from the tracker."""
 
     ticket: TicketRef
     title: Annotated[str, StringConstraints(max_length=2_000)] = ""

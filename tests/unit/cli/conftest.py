@@ -43,6 +43,11 @@ def stacks(monkeypatch) -> dict[str, dict[str, Any]]:
                 raise ClientError({"Error": error}, "DescribeStacks")
             return {"Stacks": [described[StackName]]}
 
+        def get_template(self, StackName: str, TemplateStage: str) -> dict[str, Any]:  # noqa: N803 -- the client's names
+            assert TemplateStage == "Processed"
+            self.describe_stacks(StackName)
+            return {"TemplateBody": described[StackName].get("Template", {"Resources": {}})}
+
         def get_paginator(self, operation: str) -> Any:
             assert operation == "list_stack_resources"
             return SimpleNamespace(paginate=lambda StackName: [{"StackResourceSummaries": self._parts(StackName)}])  # noqa: N803 -- the client's name

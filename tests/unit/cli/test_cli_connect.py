@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import yaml
 from cli import connect, senders
 from cli.main import SOURCES
 from paydown.ledger.sources_seen import Sources
-from paydown.sources import SENDERS
+from paydown.sources import SENDERS, alertmanager, github, harbor
 
+PROJECT = Path(__file__).resolve().parents[3]
 URL = "https://api.example/v1/webhooks/"
 
 
@@ -182,3 +184,37 @@ def test_what_makes_no_sense_changes_nothing(argv, run, secret):
 def test_what_is_pasted_is_yaml(source):
     found = yaml.safe_load(senders.configuration(source, URL + source, "s3cret"))
     assert URL + source in json.dumps(found)
+
+
+def section(heading):
+    """What docs/senders.md says under a heading."""
+    text = (PROJECT / "docs/senders.md").read_text()
+    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+@pytest.mark.parametrize(
+    ("source", "heading", "line", "understood"),
+    [
+        ("github", "GitHub issues", "Events:", github.UNDERSTOOD),
+        ("harbor", "Harbor", "Event Type:", (harbor.PUSHES[0], harbor.SCANS[0])),
+    ],
+)
+def test_the_events_to_choose_are_those_that_ingress_understands_and_the_page_names(source, heading, line, understood):
+    chosen = senders.EVENTS[source]
+    assert tuple(chosen) == understood
+    text = senders.configuration(source, URL + source, "s3cret")
+    (told,) = [one for one in text.splitlines() if one.startswith(line)]
+    assert told.rpartition(":")[2].strip() == ", ".join(chosen.values())
+    page = " ".join(section(heading).split())
+    for name in chosen.values():
+        assert f"*{name}*" in page
+
+
+def test_the_names_of_alerts_and_the_label_of_ones_own_are_routed():
+    found = yaml.safe_load(senders.configuration("alertmanager", URL, "s3cret"))
+    matchers = [one for route in found["route"]["routes"] for one in route["matchers"]]
+    (names,) = [one.split("=~", 1)[1].strip().strip('"') for one in matchers if one.startswith("alertname =~")]
+    for name in (*alertmanager.NODE_ALERTS, *alertmanager.DISK_ALERTS, alertmanager.PRESSURE_ALERT):
+        assert re.fullmatch(names, name), name
+    (kinds,) = [one.split("=~", 1)[1].strip().strip('"') for one in matchers if one.startswith("paydown_event =~")]
+    assert all(re.fullmatch(kinds, kind) for kind in ("NodeNotReady", "DiskPressure"))

@@ -11,10 +11,13 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from cli import checks
 from cli.connection import Connection
 from cli.diagnosis import deployed, reach, state
 from paydown.errors import RetryableError
+from paydown.events import Sweep
 from paydown.ledger.sources_seen import Sources
+from paydown.toil import ToilSettings
 
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 SECRETS = {
@@ -70,6 +73,8 @@ def parts(house, stacks, secrets):
         Threshold=300,
         ComparisonOperator="GreaterThanThreshold",
     )
+    told = {"ReportOutcomeMode": "Enforce", "NotificationTopicArn": "arn:aws:sns:eu-central-1:123456789012:ops"}
+    stacks[house]["Parameters"] += [{"ParameterKey": name, "ParameterValue": value} for name, value in told.items()]
     stacks[house]["StackStatus"] = "UPDATE_COMPLETE"
     stacks[house]["Parts"] = [
         {"LogicalResourceId": logical, "ResourceType": kind, "PhysicalResourceId": name}
@@ -186,9 +191,62 @@ def test_a_silent_source_and_one_that_does_not_exist(doctor, parts, plant, ledge
     assert code == 7
     assert told["source", "alertmanager"][0] == "not heard, 12 min after the policy; expected every 10 min"
     assert told["source", "alertmanager"][1].startswith("paydown connect alertmanager")
-    assert told["policy", "sources"][0].startswith("sources.jenkins: no sender of webhooks")
+    assert told["policy", "sources"][0].startswith("sources.jenkins: nobody is called so")
     assert found["source", "registry"][0] == "fine"
     assert found["source", "github"][1] == "never heard"
+
+
+def test_aws_itself_and_schedules_are_sources_too(doctor, parts, plant, ledger, sources, clock, monkeypatch):
+    monkeypatch.setattr(checks, "toil_type", lambda name: SimpleNamespace(listens_to=(Sweep,), Settings=ToilSettings))
+    expected = {name: {"expect_every_seconds": 600} for name in ("ecr", "schedule_switch_off_lamps")}
+    published(ledger, clock, sources=expected)
+    clock.tick(700)
+    sources.hear("ecr", clock())
+    code, found = doctor()
+    assert code == 7
+    ((key, (text, remedy)),) = faults(found).items()
+    assert key == ("source", "schedule_switch_off_lamps")
+    assert text == "not heard, 12 min after the policy; expected every 10 min"
+    assert remedy.startswith("the rules of the toil types")
+    assert found["source", "ecr"][0] == "fine"
+    assert found["source", "cloudwatch"] == ("fine", "never heard", "")
+
+
+def test_a_schedule_that_no_toil_type_has_will_be_silent_for_ever(doctor, parts, plant, ledger, clock, monkeypatch):
+    monkeypatch.setattr(checks, "toil_type", lambda name: SimpleNamespace(listens_to=(), Settings=ToilSettings))
+    published(ledger, clock, sources={"schedule_switch_off_lamps": {"expect_every_seconds": 600}})
+    told = faults(doctor()[1])
+    assert told["policy", "sources"][0].startswith("sources.schedule_switch_off_lamps: nobody is called so")
+
+
+def parameter(parts, name, value):
+    kept = [one for one in parts.stack["Parameters"] if one["ParameterKey"] != name]
+    parts.stack["Parameters"] = [*kept, {"ParameterKey": name, "ParameterValue": value}]
+
+
+@pytest.mark.parametrize("mode", ["approve", "enforce"])
+def test_what_enforces_and_tells_nobody(mode, doctor, parts, plant, ledger, clock):
+    published(ledger, clock, toils={"switch_off_lamps": {"mode": mode}})
+    assert doctor()[0] == 0
+    parameter(parts, "ReportOutcomeMode", "Observe")
+    text, remedy = faults(doctor()[1])["policy", "notifications"]
+    assert text.startswith("it enforces, but tells nobody: ReportOutcomeMode is Observe")
+    assert remedy.startswith("deploy with ReportOutcomeMode=Enforce")
+    parameter(parts, "ReportOutcomeMode", "Enforce")
+    parameter(parts, "NotificationTopicArn", "")
+    text, remedy = faults(doctor()[1])["policy", "notifications"]
+    assert "notifications.tracker and notifications.webhooks are empty" in text
+    assert remedy.startswith("name a tracker under `notifications`")
+    published(ledger, clock, toils={"switch_off_lamps": {"mode": mode}}, notifications={"tracker": "helpdesk"})
+    assert ("policy", "notifications") not in faults(doctor()[1])
+
+
+@pytest.mark.parametrize(("policy", "deployed"), [("observe", "Enforce"), ("enforce", "Observe"), ("enforce", "Off")])
+def test_who_does_not_enforce_need_not_tell(policy, deployed, doctor, parts, plant, ledger, clock):
+    published(ledger, clock, toils={"switch_off_lamps": {"mode": policy}})
+    parameter(parts, "ReportOutcomeMode", "Off")
+    parameter(parts, "SwitchOffLampsMode", deployed)
+    assert ("policy", "notifications") not in faults(doctor()[1])
 
 
 def test_secrets_that_are_missing_or_hold_something_else_and_none_is_shown(
@@ -229,6 +287,27 @@ def test_secrets_that_are_missing_or_hold_something_else_and_none_is_shown(
     }
     assert "neither `server` nor `eks`" in told["house/clusters/c/reader"]
     assert "hunter2" not in json.dumps(sorted(map(str, found.items())))
+
+
+def test_the_secrets_of_who_may_delete_and_of_git_repositories(doctor, parts, plant, ledger, secrets, clock):
+    address = "http://127.0.0.1:1"
+    inventory = {
+        "registries": [
+            {"uid": "r", "name": "r", "url": address, "operator_secret": "house/registry-operators/r"},
+            {"uid": "s", "name": "s", "url": address, "operator_secret": "house/registries/s"},
+        ],
+        "sources": [{"uid": "g", "name": "g", "url": address, "images": ["r/*"], "secret": "house/sources/g"}],
+    }
+    secrets("house/registries/s", {"username": "u", "password": "p"})
+    secrets("house/sources/g", {"username": "u"})
+    ledger.inventory.publish(inventory, "test", clock())
+    told = {subject: text for (about, subject), (text, _) in faults(doctor()[1]).items() if about == "secret"}
+    assert told == {
+        "house/registry-operators/r": "it does not exist",
+        "house/registries/s": "the functions may only read secrets under house/registry-operators/",
+        "house/sources/g": told["house/sources/g"],
+    }
+    assert "password" in told["house/sources/g"]
 
 
 SYSTEMS = {

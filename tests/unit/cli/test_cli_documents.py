@@ -35,6 +35,28 @@ def test_what_is_shown_can_be_published_again(paydown, plant, written):
     assert "as it was: nothing changed" in paydown("inventory", "publish", written(ROOMS)).out
 
 
+def test_a_policy_that_enforces_and_tells_nobody_is_a_warning(paydown, house, stacks, written):
+    acts = {"toils": {"switch_off_lamps": {"mode": "enforce"}}}
+    told = {**acts, "notifications": {"webhooks": ["house/notify/chat"]}}
+    publish = ("policy", "publish", "--stack", house)
+    well = {"ReportOutcomeMode": "Enforce", "NotificationTopicArn": "arn:aws:sns:eu-central-1:123456789012:ops"}
+    stacks[house]["Parameters"] = [{"ParameterKey": name, "ParameterValue": value} for name, value in well.items()]
+    assert "tells nobody" not in paydown(*publish, written(acts)).err
+    stacks[house]["Parameters"] = [{"ParameterKey": "ReportOutcomeMode", "ParameterValue": "Off"}]
+    answer = paydown(*publish, written(acts))
+    assert answer.code == 0
+    assert "it enforces, but tells nobody: ReportOutcomeMode is Off" in answer.err
+    assert "notifications.tracker and notifications.webhooks are empty" in answer.err
+    only = paydown(*publish, written(told), "--json").data["warnings"]
+    assert [one for one in only if "tells nobody" in one] == [one for one in only if "ReportOutcomeMode" in one] != []
+
+
+def test_without_the_stack_the_policy_alone_says_whether_anybody_is_told(paydown, written):
+    path = written({"toils": {"lamps": {"mode": "approve"}}})
+    _, warning = paydown("policy", "publish", path, "--dry-run", "--json").data["warnings"]
+    assert "webhooks are empty, unless the stack has a topic: what is held" in warning
+
+
 def test_show_of_an_earlier_version(paydown, ledger, written):
     paydown("policy", "publish", written(POLICIES), "--by", "ann")
     paydown("policy", "publish", written({"toils": {}}), "--by", "bob")
@@ -101,7 +123,7 @@ def test_settings_are_checked_by_the_toil_types_that_are_installed(command, writ
 
 
 def test_what_cannot_be_checked_is_a_warning(paydown, ledger, written):
-    answer = paydown("policy", "publish", written(POLICY), "--json")
+    answer = paydown("policy", "publish", written({**POLICY, "notifications": {"tracker": "helpdesk"}}), "--json")
     assert answer.data["published"] is True
     text = "toils.switch_off_lamps.settings: not checked: no toil type switch_off_lamps is installed here"
     assert answer.data["warnings"] == [text]

@@ -162,7 +162,8 @@ def test_a_lease_that_a_dead_run_forgot_is_released(site, ledger, clock, paydown
     assert ledger.table.get("LEASE#room-1", "LEASE") is None
 
 
-def test_a_run_that_failed_long_ago_and_left_something_is_taken_back(site, world, clock, paydown):
+@pytest.mark.parametrize("days", [1, 40])
+def test_a_run_that_failed_long_ago_and_left_something_is_taken_back(site, world, clock, paydown, days):
     world.burning, world.hazards, world.needed = {"desk", "late-1"}, {"desk": Hazard.REVERSIBLE}, {"desk"}
 
     def stuck(lamp):
@@ -174,7 +175,7 @@ def test_a_run_that_failed_long_ago_and_left_something_is_taken_back(site, world
     clock.tick(61)
     (row,) = site.ledger.runs.due(clock())
     assert site.wake(site.ledger.runs.get(row["id"])).status is Outcome.UNVERIFIED
-    clock.tick(86_400)
+    clock.tick(86_400 * days)
     world.needed = set()
     assert paydown("drain", "--yes", "--stack", "house").code == 0
     assert world.burning == {"desk", "late-1"}

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
@@ -11,7 +12,7 @@ from cli.exits import NotFoundError
 from cli.lookup import find_run, short
 from paydown.errors import PermanentError
 from paydown.ledger.run import run_id
-from paydown.plan import Hazard
+from paydown.plan import Draft, Hazard
 from tests.unit.toil.lamps import pushed
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -140,6 +141,7 @@ def test_every_reason_that_the_code_gives_has_its_advice():
     sources = [source for room in rooms for source in PROJECT.glob(f"{room}/**/*.py")]
     pattern = re.compile(r"""(?:Reason|Finding|self\._book)\(\s*(?:event,\s*)?"([a-z_]+)",""")
     codes = {code for source in sources for code in pattern.findall(source.read_text())}
+    codes |= set(get_args(get_type_hints(Draft)["code"]))
     assert {"above_ceiling", "retry", "target_unknown", "joined"} <= codes
     assert codes - set(ADVICE) == set()
     assert set(ADVICE) - codes == set()

@@ -7,6 +7,7 @@ import boto3
 import pytest
 
 from cli.connection import Connection
+from paydown.approving import Caller, requesters
 from paydown.sources.aws import from_envelope
 from tests.unit.toil.lamps import pushed
 
@@ -35,6 +36,22 @@ ALARM = {
 }
 
 
+ANN = "arn:aws:iam::123456789012:user/ann"
+
+
+@pytest.fixture(autouse=True)
+def ann(monkeypatch):
+    """Who sends."""
+    monkeypatch.setattr(Connection, "person_arn", property(lambda self: ANN))
+
+
+def ours(envelope):
+    """What is sent of an envelope: an event of ours, with who sends it."""
+    event = from_envelope(envelope)
+    detail = {**event.model_dump(mode="json"), "by": ANN}
+    return {"source": "paydown", "detail-type": event.detail_type(), "detail": detail}
+
+
 @pytest.fixture
 def bus(paydown, monkeypatch):
     """What was put on the bus."""
@@ -61,7 +78,21 @@ def test_an_event_of_ours_goes_on_the_bus(paydown, bus, written):
     assert answer.data == {"sent_to": "bus", "toil": None, "type": "ImagePushed", "key": "push-1"}
     (entry,) = bus
     assert (entry["Source"], entry["DetailType"]) == ("paydown", "ImagePushed")
-    assert json.loads(entry["Detail"]) == PUSHED["detail"]
+    assert json.loads(entry["Detail"]) == {**PUSHED["detail"], "by": ANN}
+
+
+def test_nobody_sends_in_the_name_of_another(paydown, house, bus, written):
+    forged = {**PUSHED, "detail": {**PUSHED["detail"], "by": "arn:aws:iam::123456789012:user/bob"}}
+    paydown("send", written(forged))
+    paydown("send", written(forged), "--stack", house, "--toil", "switch_off_lamps")
+    assert [json.loads(entry["Detail"])["by"] for entry in bus] == [ANN]
+    assert [message["detail"]["by"] for message in queued(house)] == [ANN]
+
+
+def test_who_sends_a_sweep_cannot_approve_what_it_asks_for(paydown, house, written):
+    paydown("send", written(SCHEDULED), "--stack", house, "--toil", "switch_off_lamps")
+    (sent,) = queued(house)
+    assert requesters(from_envelope(sent).model_dump(mode="json")) == (Caller(arn=ANN),)
 
 
 def test_the_same_file_is_the_same_event_unless_it_is_to_be_a_fresh_one(paydown, bus, written, clock):
@@ -78,12 +109,12 @@ def test_the_same_file_is_the_same_event_unless_it_is_to_be_a_fresh_one(paydown,
 def test_an_event_of_aws_goes_to_the_queue_of_one_toil_type(paydown, house, bus, written):
     answer = paydown("send", written(SCHEDULED), "--stack", house, "--toil", "switch_off_lamps")
     assert answer.out == "sent to the queue of switch_off_lamps: Sweep schedule:53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa\n"
-    assert (queued(house), bus) == ([SCHEDULED], [])
+    assert (queued(house), bus) == ([ours(SCHEDULED)], [])
 
 
 def test_an_event_of_ours_can_go_to_one_queue_too(paydown, house, bus, written):
     assert paydown("send", written(PUSHED), "--stack", house, "--toil", "switch_off_lamps").code == 0
-    assert (queued(house), bus) == ([PUSHED], [])
+    assert (queued(house), bus) == ([ours(PUSHED)], [])
 
 
 def test_a_fresh_event_of_aws_has_another_key(paydown, house, written):

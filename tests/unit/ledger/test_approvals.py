@@ -8,6 +8,7 @@ from paydown.approving import Caller, Refused
 from paydown.events import TicketRef
 from paydown.ledger import NotHeld, Outcome, Status
 from paydown.ledger.held import held_runs, held_with, shown_plan
+from paydown.ledger.joined import joined_events
 from paydown.plan import Hazard
 from tests.unit.people import ANN, ANN_ARN, BOB, EVE, approve, asked, publish
 from tests.unit.toil.lamps import pushed
@@ -108,6 +109,32 @@ def test_who_asked_for_a_destructive_plan_may_reject_it_only(plant, world, decid
     assert decide(BOB, run).by == "bob"
     other = plant.look(asked("ann", key="ticket-2"), room="host/room-2")
     assert decide(ANN, other, approved=False).approved is False
+
+
+@pytest.fixture
+def joined(plant, world):
+    """A destructive run that a machine began, and that a ticket of ann joined before anything was planned."""
+    publish(plant)
+    world.hazards["desk"] = Hazard.DESTRUCTIVE
+
+    def meanwhile():
+        world.while_planning = None
+        assert plant.codes(plant.look(asked("ann"))) == ["joined"]
+        assert plant.codes(plant.look(pushed("push-2"))) == ["joined"]
+
+    world.while_planning = meanwhile
+    return plant.look(pushed("push-9"))
+
+
+def test_who_joined_a_run_by_a_ticket_asked_for_its_plan(joined, decide):
+    assert joined.status is Status.HELD
+    assert refusal(decide, ANN, joined) == "requester"
+    assert decide(BOB, joined).by == "bob"
+
+
+def test_an_event_of_a_machine_that_joins_leaves_no_requester(plant, joined):
+    assert [one["creator"] for one in joined_events(plant.ledger.table, joined)] == ["ann"]
+    assert joined_events(plant.ledger.table, plant.look(room="host/room-2")) == []
 
 
 def test_a_receipt_finds_the_decision_again(plant, held, decide):

@@ -114,6 +114,14 @@ def test_an_issue_that_was_moved_names_the_queue():
     assert (event.queue, event.creator, event.actor) == ("automation", "admin", "ann")
 
 
+def test_an_issue_that_was_born_in_the_queue_was_put_there_by_who_made_it():
+    born = payload("roundup-issue-created") | {"queue": "automation", "actor": "admin"}
+    (event,) = from_roundup(born).events
+    assert (event.queue, event.actor) == ("automation", "admin")
+    (elsewhere,) = from_roundup(born | {"queue": None}).events
+    assert (elsewhere.queue, elsewhere.actor) == (None, None)
+
+
 def test_two_trackers_may_use_the_same_delivery_ids():
     one = payload("roundup-issue-created")
     assert from_roundup(one).events[0].key != from_roundup(one | {"tracker": "other"}).events[0].key

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from paydown.approving import Caller, Command, Refused, judge
+from paydown.ledger.joined import joined_events
 from paydown.ledger.retention import RETENTION, expiry
 from paydown.ledger.run import Run, Status, stamp
 from paydown.ledger.table import ConditionFailed, Table
@@ -61,7 +62,7 @@ class Approvals:
             same = (caller.proof, command.approved) == (recorded.proof, recorded.approved)
             if same and recorded.fingerprint.startswith(command.fingerprint):
                 return recorded
-        person = judge(policy, run, caller, command, now)
+        person = judge(policy, run, caller, command, now, joined_events(self.table, run))
         return self.decide(
             run,
             run.fingerprint,

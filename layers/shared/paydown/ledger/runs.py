@@ -5,6 +5,7 @@ The items of a run share the partition `RUN#<id>`:
 - `RUN`: the row. A living one has `due`, the time at which somebody must look at it again, whatever happens.
 - `LOG#<sequence>`: one for each transition, written with it. The table's stream turns these into `Remediation …`
 events.
+- `JOINED#<run>`: who asked for an event that joined it (`paydown.ledger.joined`).
 - `STEP#<plan>#<index>`: the journal, one item for each action of each plan (`paydown.ledger.journal`).
 - `ATTEMPTS`: beside an event's first run, the number of its latest, where a fault that went on began further ones.
 
@@ -20,6 +21,7 @@ from datetime import datetime, timedelta
 
 from paydown.errors import PaydownError
 from paydown.events import Event
+from paydown.ledger.joined import joining
 from paydown.ledger.run import (
     DUE_SHARDS,
     FAILURES,
@@ -155,6 +157,7 @@ class Runs(Transitions):
                     self.table.update(
                         opened["pk"], "OPEN", "SET #joins = #joins + :one", "#run = :run", one=1, run=opened["run"]
                     ),
+                    *joining(self.table, run, opened["run"], now, self.retention),
                 ]
             )
         except ConditionFailed:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from paydown.clients import aws
 from paydown.events import DiskPressure, Event, ImagePushed, NodeNotReady, TicketCreated
+from paydown.inventory import Alertmanager, Registry, Tracker
 from paydown.ledger.documents import Version
 from paydown.ledger.table import Item, Table, encode
 from paydown.policy import Policy
@@ -151,6 +152,15 @@ class Silence:
     """The last request, or, if there never was one, when the policy in force was published."""
     expected: timedelta
     silent: bool
+
+
+def sender_of(system: Registry | Alertmanager | Tracker) -> str:
+    """Who sends the webhooks of a system of the inventory, and, of Amazon ECR, who puts its events on the bus."""
+    if isinstance(system, Tracker):
+        return system.system
+    if isinstance(system, Registry) and system.system != "distribution":
+        return system.system
+    return system.kind
 
 
 def silences(policy: Version[Policy], sources: Sources, now: datetime) -> list[Silence]:

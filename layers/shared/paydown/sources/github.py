@@ -18,6 +18,8 @@ from paydown.sources.webhook import Batch, Request, parse, verify_signature
 
 WHAT = "GitHub webhook"
 TITLE_LIMIT = 2_000
+UNDERSTOOD = ("issues", "issue_comment")
+"""What `X-GitHub-Event` says of a webhook that is read; the others are ignored."""
 
 
 class _Head(BaseModel):
@@ -85,7 +87,7 @@ def read(request: Request) -> Batch:
     if what is None:
         raise InvalidEvent(WHAT, [("header X-GitHub-Event", "Field required")])
     document = request.document()
-    if what not in ("issues", "issue_comment"):
+    if what not in UNDERSTOOD:
         return Batch(ignored=1)
     event: Event | None = None
     match what, parse(_Head, document, WHAT).action:

@@ -54,7 +54,8 @@ def read(request: Request) -> Batch:
     document = request.document()
     match parse(_Head, document, WHAT).event:
         case "issue.created" | "issue.moved" as what:
-            return Batch((_ticket(parse(_Body, document, WHAT), moved=what == "issue.moved"),))
+            body = parse(_Body, document, WHAT)
+            return Batch((_ticket(body, handed_over=what == "issue.moved" or body.queue is not None),))
         case "issue.commented":
             return Batch((_comment(parse(_Comment, document, WHAT)),))
     return Batch(ignored=1)
@@ -69,7 +70,7 @@ def _comment(body: _Comment) -> Event:
     )
 
 
-def _ticket(body: _Body, *, moved: bool) -> Event:
+def _ticket(body: _Body, *, handed_over: bool) -> Event:
     return TicketCreated(
         key=f"roundup:{body.tracker}:{body.delivery}",
         at=body.at,
@@ -77,5 +78,5 @@ def _ticket(body: _Body, *, moved: bool) -> Event:
         title=body.title[:TITLE_LIMIT],
         queue=body.queue,
         creator=body.creator,
-        actor=body.actor if moved else None,
+        actor=body.actor if handed_over else None,
     )

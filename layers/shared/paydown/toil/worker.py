@@ -22,6 +22,7 @@ from paydown.inventory import Inventory, Target
 from paydown.ledger import Ledger, Lost, Outcome, Reason, Run, Version, run_id
 from paydown.policy import Policy, ToilPolicy
 from paydown.toil.contract import Scene, Toil
+from paydown.toil.hearing import hear
 from paydown.toil.undoing import Undoing
 from paydown.toil.work import Work
 
@@ -78,6 +79,7 @@ class Worker:
         from paydown.sources.aws import from_envelope
 
         event = from_envelope(message)
+        hear(self.ledger, self.toil.name, message, self.now())
         return [] if event is None else self._event(event)
 
     def _command(self, message: dict[str, Any]) -> list[Run]:

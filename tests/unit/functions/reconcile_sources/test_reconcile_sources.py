@@ -15,7 +15,7 @@ from paydown.errors import InvalidEvent, PermanentError, RetryableError
 from paydown.events import ImagePushed, NodeNotReady, TicketCreated, TicketRef
 from paydown.inventory import Inventory
 from paydown.ledger.sources_seen import KEPT, Sources
-from paydown.sources import alertmanager
+from paydown.sources import alertmanager, harbor
 from paydown.sources.webhook import Request
 from paydown.tickets import Queued
 
@@ -37,6 +37,10 @@ class Images:
         self.content = {name.replace("__", "/"): dict(tags) for name, tags in repositories.items()}
         self.asked = []
         self.broken = None
+        self.pings = 0
+
+    def ping(self):
+        self.pings += 1
 
     def repositories(self, patterns, after=""):
         return iter([name for name in sorted(self.content) if name > after])
@@ -351,6 +355,62 @@ def test_one_system_in_trouble_does_not_keep_the_others_waiting(
     assert sources.cursor("roundup", "helpdesk")["trouble"] == "the secret t is missing"
     images_state = sources.cursor("registry", "images")
     assert (images_state["trouble"], images_state["asked"]) == ("", clock().isoformat(timespec="seconds"))
+
+
+HARBOR = REGISTRY.model_copy(update={"name": "harbor.example", "system": "harbor"})
+ECR = REGISTRY.model_copy(update={"name": "123456789012.dkr.ecr.eu-central-1.amazonaws.com", "system": "ecr"})
+
+
+def harbor_push(letter, clock):
+    body = {
+        "type": "PUSH_ARTIFACT",
+        "occur_at": int(clock().timestamp()),
+        "event_data": {
+            "resources": [
+                {"digest": digest(letter), "tag": "latest", "resource_url": "harbor.example/team/app:latest"}
+            ],
+            "repository": {"repo_full_name": "team/app"},
+        },
+    }
+    return harbor.read(Request(json.dumps(body).encode())).events
+
+
+def test_what_harbor_told_is_not_told_again_and_what_it_lost_is(look, sources, bus, clock):
+    images = Images(team__app={"latest": digest("a")})
+    look(images, entry=HARBOR)
+    images.content["team/app"]["latest"] = digest("b")
+    sources.note("harbor", harbor_push("b", clock), clock.tick(1))
+    assert look(images, entry=HARBOR) == []
+    images.content["team/app"]["latest"] = digest("c")
+    assert look(images, entry=HARBOR) == [("team/app:latest", digest("c"))]
+    assert [event.key.split(":")[:2] for event in bus] == [["harbor", "found"]]
+
+
+def test_another_registry_of_the_same_name_does_not_speak_for_harbor(look, sources, clock):
+    images = Images(team__app={"latest": digest("a")})
+    look(images, entry=HARBOR)
+    images.content["team/app"]["latest"] = digest("b")
+    sources.note("registry", harbor_push("b", clock), clock.tick(1))
+    assert look(images, entry=HARBOR) == [("team/app:latest", digest("b"))]
+
+
+def test_ecr_is_asked_only_whether_it_answers(look, bus):
+    """Its events come over the bus, where nobody notes what was told: whatever was told here would be told twice."""
+    images = Images(team__app={"latest": digest("a")})
+    look(images, entry=ECR)
+    images.content["team/app"]["latest"] = digest("b")
+    assert look(images, entry=ECR) == []
+    assert (images.asked, images.pings) == ([], 2)
+
+
+def test_how_the_asking_went_is_left_under_the_sender_of_each_system(handler, ledger, sources, clock, monkeypatch):
+    monkeypatch.setattr(app, "open_registry", lambda entry, secret: Images(team__app={"latest": digest("a")}))
+    entries = [HARBOR.model_copy(update={"uid": "h"}), ECR.model_copy(update={"uid": "e"}), REGISTRY]
+    document = {"registries": [entry.model_dump(mode="json", exclude_defaults=True) for entry in entries]}
+    ledger.inventory.publish(document, "test", clock())
+    assert handler() == {"found": 0, "trouble": []}
+    for sender, uid in (("harbor", "h"), ("ecr", "e"), ("registry", "images")):
+        assert sources.cursor(sender, uid)["trouble"] == ""
 
 
 def test_without_an_inventory_nobody_is_asked(handler):
