@@ -68,7 +68,7 @@ def test_alertmanager_takes_what_connect_prints(tmp_path: Path) -> None:
     config.write_text(json.dumps(pasted))
     check_alertmanager(config)
     matchers = [route["matchers"] for route in pasted["route"]["routes"]]
-    assert matchers[1] == ['alertname = "Watchdog"']
+    assert matchers[1:] == [['paydown_event =~ "NodeNotReady|DiskPressure"'], ['alertname = "Watchdog"']]
 
 
 def test_the_alerts_that_connect_routes_are_those_that_are_understood() -> None:
