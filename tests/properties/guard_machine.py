@@ -239,14 +239,17 @@ class Guards(RuleBasedStateMachine):
         self._meanwhile()
 
     def _undoable(self) -> list[Run]:
+        """Those that left something half-done, if there are any."""
         known = (self.witness.rows[id] for id in sorted(self.witness.rows))
-        return [
+        found = [
             run
             for run in known
             if run.target in POOLS
             and run.event_type != "UndoRequested"
             and (run.ended or (run.executed and run.status in (Status.DEFERRED, Status.HELD)))
         ]
+        cordoned = {name for name, machine in self.world.machines.items() if machine.cordoned}
+        return [run for run in found if run.executed and run.target in cordoned] or found
 
     @rule()
     def it_is_deployed_to_observe_for_a_while(self) -> None:

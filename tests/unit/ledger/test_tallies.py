@@ -6,7 +6,7 @@ import pytest
 
 from paydown.errors import RetryableError
 from paydown.events import ImagePushed
-from paydown.guardrails import ENDINGS, LINGERING, Ending, Tally, target_scope
+from paydown.guardrails import LINGERING, Ending, Tally, target_scope
 from paydown.ledger import Alive, Busy, Crowded, Outcome, Status
 
 HOUR = timedelta(hours=1)
@@ -82,11 +82,12 @@ def test_a_run_that_never_acted_leaves_no_trace_on_its_target(ledger, clock, out
     assert ledger.runs.tallies.get(target_scope("clean", "room")) == Tally(target_scope("clean", "room"))
 
 
-def test_a_target_remembers_a_run_that_failed_before_it_could_act_and_only_so_many(ledger, clock):
-    for number in range(ENDINGS + 2):
+def test_a_target_remembers_a_run_that_failed_before_it_could_act_and_only_so_many(ledger, clock, monkeypatch):
+    monkeypatch.setattr("paydown.guardrails.facts.ENDINGS", 4)
+    for number in range(6):
         failed = ledger.runs.end(begun(ledger, clock, key=f"push-{number}"), Outcome.FAILED, clock.tick(1))
     endings = ledger.runs.tallies.get(target_scope("clean", "room")).ended
-    assert len(endings) == ENDINGS
+    assert len(endings) == 4
     assert endings[-1] == Ending(clock(), "Failed", failed.id, "ImagePushed")
 
 
