@@ -41,7 +41,6 @@ from datetime import datetime
 from paydown.guardrails.approval import approval, approved_part, needing_a_person
 from paydown.guardrails.crowding import LONGEST_RECHECK, RECHECK, crowded_pool, crowding, patience
 from paydown.guardrails.facts import (
-    ENDINGS,
     EVERYTHING_SCOPE,
     LINGERING,
     Ending,
@@ -60,7 +59,6 @@ from paydown.plan import Plan
 from paydown.policy import Mode, ToilPolicy
 
 __all__ = [
-    "ENDINGS",
     "EVERYTHING_SCOPE",
     "LINGERING",
     "LONGEST_RECHECK",
