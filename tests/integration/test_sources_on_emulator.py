@@ -19,6 +19,7 @@ from local.registry import Registry
 from local.webhooks import proof
 from paydown.ledger import Ledger, Table
 from paydown.ledger.sources_seen import Sources
+from tests.envelopes import SCHEDULED
 from tests.fixtures import payload
 from tests.real.test_registry_notifications import push
 from tests.servers import need
@@ -135,14 +136,6 @@ def test_the_doctor_finds_a_right_that_was_taken_away(enforcing_stack: Stack, pa
 
 def test_a_schedule_that_fires_is_heard_of(enforcing_stack: Stack, sources: Sources) -> None:
     """The role of the toil type lets it say so."""
-    envelope = {
-        "source": "aws.events",
-        "detail-type": "Scheduled Event",
-        "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-        "time": "2026-11-22T02:00:00Z",
-        "resources": ["arn:aws:events:eu-central-1:123456789012:rule/daily"],
-        "detail": {},
-    }
     sqs = enforcing_stack.emulator.client("sqs")
-    sqs.send_message(QueueUrl=enforcing_stack.queue_url("clean_registry"), MessageBody=json.dumps(envelope))
+    sqs.send_message(QueueUrl=enforcing_stack.queue_url("clean_registry"), MessageBody=json.dumps(SCHEDULED))
     wait_for(lambda: sources.heard("schedule_clean_registry"), "the schedule to be heard of")

@@ -26,6 +26,7 @@ from paydown.inventory import Inventory
 from paydown.ledger import Ledger, Run
 from paydown.toil.worker import Worker
 from tests.real.docker_engine import INSTANCE, STACK, Engine, SsmStandIn
+from tests.real.workers import worker_of
 from tests.servers import need
 
 REPOSITORY = "base/debian"
@@ -120,17 +121,12 @@ class BuildSite:
         self.ledger.inventory.publish(document, "test", now())
 
     def worker(self, observing: bool = False, sent: list[Any] | None = None) -> Worker:
-        def report(run_id: str, error: Exception) -> None:
-            raise AssertionError(run_id) from error
-
-        return Worker(
-            toil=RefreshBaseImage,
-            ledger=self.ledger,
+        return worker_of(
+            RefreshBaseImage,
+            self.ledger,
             observing=observing,
+            seconds=200,
             send=lambda toil, bodies: None if sent is None else sent.extend(bodies),
-            report=report,
-            now=now,
-            deadline=now() + timedelta(seconds=200),
         )
 
     def sweep(self, observing: bool = False) -> tuple[Run, Run]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from paydown.plan import Applied, Done, Draft, Moot, NotYet, Plan, Record, Seen,
 from paydown.policy import Policy
 from paydown.toil import Scene
 from paydown.toil.worker import Worker
+from tests.real.workers import worker_of
 
 SAMPLES = Path(__file__).resolve().parents[2] / "events/clean_dangling_images"
 SWEEP = Sweep(key="schedule:1", at=datetime.now(UTC), rule="hourly")
@@ -92,18 +93,7 @@ def allow(ledger: Ledger, **settings: Any) -> None:
 
 
 def worker(ledger: Ledger, observing: bool = False) -> Worker:
-    def report(run_id: str, error: Exception) -> None:
-        raise AssertionError(run_id) from error
-
-    return Worker(
-        toil=CleanDanglingImages,
-        ledger=ledger,
-        observing=observing,
-        send=lambda toil, bodies: None,
-        report=report,
-        now=now,
-        deadline=now() + timedelta(seconds=58),
-    )
+    return worker_of(CleanDanglingImages, ledger, observing=observing)
 
 
 def sample(name: str) -> dict[str, Any]:

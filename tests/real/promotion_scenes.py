@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from paydown.ledger import Ledger, Run
 from paydown.toil.worker import Worker
 from tests.properties.memory_table import MemoryDynamo, memory_ledger
 from tests.real.registry_images import Images, images
+from tests.real.workers import worker_of
 from tests.unit.ledgers import Clock
 
 
@@ -59,19 +59,7 @@ class Stages:
 
     def worker(self, observing: bool = False) -> Worker:
         """A worker of the toil type."""
-
-        def report(run_id: str, error: Exception) -> None:
-            raise AssertionError(run_id) from error
-
-        return Worker(
-            toil=PromoteImages,
-            ledger=self.ledger,
-            observing=observing,
-            send=lambda toil, bodies: None,
-            report=report,
-            now=self.clock,
-            deadline=self.clock() + timedelta(seconds=58),
-        )
+        return worker_of(PromoteImages, self.ledger, observing=observing, now=self.clock)
 
     def handle(self, event: Event, observing: bool = False) -> Run:
         """What becomes of an event."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from paydown.inventory import Unix
 from paydown.ledger import Ledger, Run
 from paydown.policy import Policy
 from paydown.toil import Scene
-from paydown.toil.worker import Worker
 from tests.real.docker_engine import Engine
 from tests.real.git_server import GitServer, GitWork, git_server
+from tests.real.workers import worker_of
 from tests.servers import need
 from tests.unit.ledgers import ledger_in_moto
 
@@ -126,18 +126,7 @@ class World:
             place = {"registry": self.registry.host, "repository": f"{self.name}/base", "tag": "latest"}
             message["detail"] = {**message["detail"], **place, "key": f"registry:{self.name}{self.events}"}
 
-        def report(run_id: str, error: Exception) -> None:
-            raise AssertionError(run_id) from error
-
-        worker = Worker(
-            toil=RebuildStaleImages,
-            ledger=self.ledger,
-            observing=observing,
-            send=lambda toil, bodies: None,
-            report=report,
-            now=lambda: datetime.now(UTC),
-            deadline=now + timedelta(seconds=58),
-        )
+        worker = worker_of(RebuildStaleImages, self.ledger, observing=observing)
         [run] = worker.handle(message)
         return run
 

@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from paydown.inventory import Tag, Unix
 from paydown.ledger import Ledger, Run
 from paydown.policy import Policy
 from paydown.toil import Scene
-from paydown.toil.worker import Worker
 from tests.real.docker_engine import Engine, archive
 from tests.real.image_builds import Builds
+from tests.real.workers import worker_of
 from tests.servers import need, need_program
 from tests.unit.ledgers import ledger_in_moto
 
@@ -125,18 +125,7 @@ class Shrinking:
         place = {"registry": self.registry.host, "repository": self.name, "tag": "latest"}
         detail = {**SAMPLE["detail"], **place, "key": f"registry:{self.name}{self.pushes}"}
 
-        def report(run_id: str, error: Exception) -> None:
-            raise AssertionError(run_id) from error
-
-        worker = Worker(
-            toil=ShrinkImage,
-            ledger=self.ledger,
-            observing=False,
-            send=lambda toil, bodies: None,
-            report=report,
-            now=lambda: datetime.now(UTC),
-            deadline=now + timedelta(seconds=58),
-        )
+        worker = worker_of(ShrinkImage, self.ledger)
         [run] = worker.handle({**SAMPLE, "detail": detail})
         return run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from paydown.ledger import Ledger, Run
 from paydown.toil.worker import Worker
 from tests.real.registry_images import Images, images
 from tests.real.standin_cluster import TOKEN, StandIn, standin_cluster
+from tests.real.workers import worker_of
 from tests.unit.ledgers import ledger_in_moto
 
 SAMPLES = Path(__file__).resolve().parents[2] / "events/clean_registry"
@@ -58,18 +59,7 @@ def allow(ledger: Ledger, **policy: Any) -> None:
 
 
 def worker(ledger: Ledger, observing: bool = False) -> Worker:
-    def report(run_id: str, error: Exception) -> None:
-        raise AssertionError(run_id) from error
-
-    return Worker(
-        toil=CleanRegistry,
-        ledger=ledger,
-        observing=observing,
-        send=lambda toil, bodies: None,
-        report=report,
-        now=now,
-        deadline=now() + timedelta(seconds=58),
-    )
+    return worker_of(CleanRegistry, ledger, observing=observing)
 
 
 def swept(ledger: Ledger, observing: bool = False) -> Run:

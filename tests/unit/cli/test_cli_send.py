@@ -9,18 +9,11 @@ import pytest
 from cli.connection import Connection
 from paydown.approving import Caller, requesters
 from paydown.sources.aws import from_envelope
+from tests.envelopes import SCHEDULED
 from tests.unit.toil.lamps import pushed
 
 PROJECT = Path(__file__).resolve().parents[3]
 PUSHED = {"source": "paydown", "detail-type": "ImagePushed", "detail": pushed().model_dump(mode="json")}
-SCHEDULED = {
-    "source": "aws.events",
-    "detail-type": "Scheduled Event",
-    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-    "time": "2026-11-22T02:00:00Z",
-    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/daily"],
-    "detail": {},
-}
 ALARM = {
     "source": "aws.cloudwatch",
     "detail-type": "CloudWatch Alarm State Change",

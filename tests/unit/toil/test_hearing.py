@@ -9,16 +9,9 @@ from paydown.clients import aws
 from paydown.errors import InvalidEvent
 from paydown.ledger.sources_seen import Sources, silences
 from paydown.toil.hearing import source_of
+from tests.envelopes import SCHEDULED
 from tests.unit.toil.lamps import SwitchOffLamps, pushed
 
-SCHEDULED = {
-    "source": "aws.events",
-    "detail-type": "Scheduled Event",
-    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-    "time": "2026-11-22T02:00:00Z",
-    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/daily"],
-    "detail": {},
-}
 DELETED = {
     "source": "aws.ecr",
     "detail-type": "ECR Image Action",

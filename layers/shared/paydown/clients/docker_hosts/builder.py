@@ -20,9 +20,10 @@ from urllib.parse import quote, urlencode
 
 from paydown.clients.command_documents import read_document
 from paydown.clients.docker_hosts.builds import BuildFailed, BuildHost, Credentials, TooLong
+from paydown.clients.docker_hosts.containers import remove_container
 from paydown.clients.docker_hosts.engine import Way
 from paydown.clients.docker_hosts.reading import one_line
-from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS
+from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS, NO_DOCKER, NO_ENGINE
 from paydown.clients.docker_hosts.wire import Refused, Wires
 from paydown.errors import PermanentError, RetryableError
 
@@ -43,8 +44,8 @@ LEFT_SECONDS = 3600
 OUTPUT_MOST = 32 * 1024 * 1024
 ERRORS_MOST = 64 * 1024
 
-NO_DOCKER, NO_ENGINE, UNFIT = 10, 11, 12
-"""Exit codes of scripts. The last one means that trying again does not help."""
+UNFIT = 12
+"""The exit code of a script that trying again does not help."""
 
 Parameters = Mapping[str, Sequence[str]]
 
@@ -137,7 +138,7 @@ class BuilderContainer(BuildHost):
                     yield watch
             except BaseException:
                 with suppress(Exception):  # the first trouble is told, whatever comes of it
-                    _remove(client, container)
+                    remove_container(client, container)
                 raise
 
     def _made(self, client: APIClient, command: Sequence[str], needs: Needs) -> str:
@@ -213,7 +214,7 @@ class BuilderContainer(BuildHost):
         over = {"label": LABEL, "status": ["created", "exited", "dead"]}
         for row in client.containers(all=True, filters=over):
             if row["Labels"].get(LABEL) == self._mark or row["Created"] < time.time() - LEFT_SECONDS:
-                _remove(client, row["Id"])
+                remove_container(client, row["Id"])
 
     def _failure(self, document: str, ended: Ended) -> PermanentError | RetryableError:
         said = one_line(ended.errors)
@@ -326,13 +327,3 @@ class Demultiplexer:
             piece = data[at : at + self._left]
             at, self._left = at + len(piece), self._left - len(piece)
             yield self._stream, piece
-
-
-def _remove(client: APIClient, container: str) -> None:
-    from docker.errors import APIError
-
-    try:
-        client.remove_container(container, force=True, v=True)
-    except APIError as error:
-        if error.status_code not in (404, 409):  # gone already, or just being removed
-            raise

@@ -31,12 +31,13 @@ REMOVE_LEFTOVERS_DOCUMENT = "RemoveDockerLeftovers"
 COMMAND_SECONDS = 28.0
 """How long a command is waited for; its document ends by itself before that."""
 
+NO_DOCKER, NO_ENGINE = 10, 11
+"""Exit codes of scripts on a host."""
+
 _FIRST_LOOK = 0.02
 _LONGEST_PAUSE = 2.0
 _DELIVERY_SECONDS = 30  # the least that SSM accepts
 _PREFIX = "docker-hosts"
-_NO_DOCKER = 10
-_NO_ENGINE = 11
 
 
 class SsmHost:
@@ -129,9 +130,9 @@ class SsmHost:
     def _failure(self, invocation: GetCommandInvocationResultTypeDef) -> Exception:
         said = one_line(invocation["StandardErrorContent"])
         match invocation["ResponseCode"]:
-            case code if code == _NO_DOCKER:
+            case code if code == NO_DOCKER:
                 return PermanentError(f"{self._name}: the docker command is not installed there")
-            case code if code == _NO_ENGINE:
+            case code if code == NO_ENGINE:
                 return RetryableError(f"{self._name}: the Docker engine does not answer: {said}")
         details = invocation["StatusDetails"]
         return RetryableError(f"{self._name}: command {invocation['CommandId']}: {details}: {said}", delay=60)

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from paydown.clients.docker_hosts.containers import remove_container
 from paydown.clients.docker_hosts.engine import EngineHost
 from paydown.clients.docker_hosts.reading import one_line
 from paydown.errors import PermanentError, RetryableError
@@ -128,13 +129,13 @@ class TrialHost(EngineHost):
                 raise
             finally:
                 if container:
-                    _remove(client, container)
+                    remove_container(client, container)
 
     def sweep(self, mark: str) -> None:
         """Remove what a trial of the same mark left when its worker died."""
         with self._opened() as (client, _):
             for row in client.containers(all=True, filters={"label": f"{LABEL}={mark}"}):
-                _remove(client, row["Id"])
+                remove_container(client, row["Id"])
 
     def _present(self, name: str) -> str:
         """The image's id, if the host has it; otherwise nothing."""
@@ -203,16 +204,6 @@ def _kill(client: APIClient, container: str) -> None:
         client.kill(container)
     except APIError as error:
         if error.status_code not in (404, 409):  # it ended at this moment
-            raise
-
-
-def _remove(client: APIClient, container: str) -> None:
-    from docker.errors import APIError
-
-    try:
-        client.remove_container(container, force=True, v=True)
-    except APIError as error:
-        if error.status_code not in (404, 409):  # gone already, or just being removed
             raise
 
 
