@@ -65,7 +65,7 @@ def _decide(session: Session, *, approved: bool) -> int:
     rules, caller = _policy(session), Caller(arn=session.connection.person_arn)
     command = Command(approved, _given(session, run), args.why or "")
     try:
-        person = judge(rules, run, caller, command, session.now(), joined_events(session.ledger.table, run))
+        person = judge(rules, run, caller, command, session.now(), joined_events(session.ledger.table, run.id))
     except Refused as error:
         raise RefusedError(error.code, str(error)) from None
     if args.fingerprint is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,12 +17,13 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from functions.report_outcome.askers import asking_tickets, earlier_tickets
 from functions.report_outcome.channels import Message
 from functions.report_outcome.holding import Hold, hold_of, is_past, past_holds
-from functions.report_outcome.meaning import Meaning, asked, meaning_of, named_runs, recurred
+from functions.report_outcome.meaning import Meaning, meaning_of
 from functions.report_outcome.office import Office
 from functions.report_outcome.pools import CROWDED, is_awaited
-from functions.report_outcome.report import REPORTED, line, report
+from functions.report_outcome.report import line, report
 from functions.report_outcome.story import story
 from paydown.clients import aws
 from paydown.errors import InvalidEvent, PaydownError
@@ -33,6 +34,8 @@ from paydown.ledger.findings import Identity, Task
 from paydown.tickets import open_tracker
 
 SCHEDULED = "Scheduled Event"
+ANSWERED = (Outcome.VERIFIED, Outcome.SKIPPED)
+"""Of these, who asked gets an answer of its own; what is wrong is told by the finding's comment."""
 
 logger = Logger(service="report_outcome")
 _ledger: list[Ledger] = []
@@ -75,23 +78,23 @@ def tell(envelope: Any) -> str:
         raise InvalidEvent("message", [("detail", "must be a JSON object")])
     change = RemediationChanged.from_detail(envelope["detail"])
     office = _office()
-    earlier = _earlier_ticket(office.ledger, change) if recurred(change) else ""
     run = office.ledger.runs.get(change.run_id) if change.status in (Status.HELD, Status.APPLYING) else None
     if change.status == Status.HELD and is_past(change, run):
         return "out of date"
     hold = hold_of(office.ledger, office.policy, change, run, office.now())
     entered = run.scopes if run is not None else ()
-    meaning = meaning_of(change, office.policy, lambda label: report(change, label, hold), earlier, entered)
-    answers = _answers(change)
-    if meaning.nothing and not answers:
+    asked, earlier = asking_tickets(office.ledger, change), earlier_tickets(office.ledger, change)
+    meaning = meaning_of(change, office.policy, lambda label: report(change, label, hold), asked, earlier, entered)
+    answered = asked if change.status in ANSWERED else ()
+    if meaning.nothing and not answered:
         return "nothing to tell"
     if not _enforcing():
         logger.info("would tell", status=change.status, run_id=change.run_id, target=change.target)
         return "only observing"
     tasks = _counted(office, change, meaning)
-    answers = answers or _is_left_out(office, change, meaning)
-    done = office.do_all(_deliveries(office, change, meaning, tasks, hold, answers=answers))
-    called_for = answers or any(task.write or task.speak for _, task in tasks)
+    answered = answered or _left_out(office, meaning, asked)
+    done = office.do_all(_deliveries(office, change, meaning, tasks, hold, answered))
+    called_for = answered or any(task.write or task.speak for _, task in tasks)
     noted = "noted" if meaning.counted or tasks else "nothing to tell"
     result = "told" if done else "told before" if called_for else noted
     logger.info(result, status=change.status, run_id=change.run_id, target=change.target)
@@ -132,17 +135,15 @@ def _deliveries(
     meaning: Meaning,
     tasks: list[tuple[Identity, Task]],
     hold: Hold | None,
-    *,
-    answers: bool,
+    answered: Sequence[str],
 ) -> list[Callable[[], bool]]:
     """What is to be told, each part by itself."""
     parts: list[Callable[[], bool]] = []
     order, own = meaning.order, meaning.identity
-    if answers:
+    for ticket in answered:
         resolve = change.status == Outcome.VERIFIED
-        text = report(change, hold=hold)
-        answer = partial(office.desk.comment, asked(change), text, marker(change), resolve=resolve)
-        parts.append(partial(office.once, own, order, "answer", answer))
+        answer = partial(office.desk.comment, ticket, report(change, hold=hold), marker(change), resolve=resolve)
+        parts.append(partial(office.once, own, order, f"answer/{ticket}", answer))
     for identity, task in tasks:
         if task.write:
             write = partial(office.desk.write, identity, task, partial(story, office.ledger, change))
@@ -170,26 +171,14 @@ def _message(
     )
 
 
-def _answers(change: RemediationChanged) -> bool:
-    """Whether who asked gets an answer of its own; what is wrong is told by the finding's comment."""
-    return bool(asked(change)) and change.status in (Outcome.VERIFIED, Outcome.SKIPPED) and change.status in REPORTED
-
-
-def _is_left_out(office: Office, change: RemediationChanged, meaning: Meaning) -> bool:
-    """Whether who asked is one more than a finding has comments for, and so has to be answered directly."""
-    if not asked(change) or not any(one.identity == meaning.identity for one in meaning.sightings):
-        return False
+def _left_out(office: Office, meaning: Meaning, asked: Sequence[str]) -> list[str]:
+    """Those who asked beyond what a finding has comments for: they are answered directly."""
+    if not asked or not any(one.identity == meaning.identity for one in meaning.sightings):
+        return []
     found = office.findings.get(meaning.identity)
-    full = found is not None and found.open and len(found.asked) >= MOST_TICKETS
-    return found is not None and full and asked(change) not in found.tickets
-
-
-def _earlier_ticket(ledger: Ledger, change: RemediationChanged) -> str:
-    """The ticket of the earlier run after which the fault came back."""
-    for run in map(ledger.runs.get, named_runs(change)):
-        if run is not None and run.ticket is not None:
-            return f"{run.ticket.tracker}/{run.ticket.id}"
-    return ""
+    if found is None or not found.open or len(found.asked) < MOST_TICKETS:
+        return []
+    return [ticket for ticket in asked if ticket not in found.tickets]
 
 
 def _enforcing() -> bool:

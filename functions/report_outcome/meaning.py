@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from functions.report_outcome.pools import CROWDED
-from functions.report_outcome.report import NEEDS_A_PERSON, RECURRED
+from functions.report_outcome.report import NEEDS_A_PERSON, RECURRED, joined
 from paydown.events import RemediationChanged
 from paydown.guardrails import crowded_pool, pool_scope
 from paydown.ledger import Outcome, Status
@@ -16,8 +16,6 @@ from paydown.ledger.finding import hold_key
 from paydown.ledger.findings import Identity, Sighting, order_of
 from paydown.policy import Policy
 
-TRIAGE = "triage_ticket"
-"""Its runs are about the ticket itself; the run that it asked for is what the ticket is told about."""
 UNDOING = "UndoRequested"
 """The rule of runs that take back what others left: neither a storm nor a suspension keeps them."""
 RUN_ID = re.compile(r"\b[0-9a-f]{32}(?:-[1-9][0-9]{0,8})?\b")
@@ -54,18 +52,21 @@ def meaning_of(
     change: RemediationChanged,
     policy: Policy,
     tell: Callable[[str], str],
-    earlier: str = "",
+    asked: Sequence[str] = (),
+    earlier: Sequence[str] = (),
     entered: Iterable[str] = (),
 ) -> Meaning:
-    """What a change means. `tell` makes the text of a label; `earlier` is the ticket of the run before a recurrence.
+    """What a change means. `tell` makes the text of a label.
+
+    `asked`: the tickets (`tracker/id`) that want to know of the run, `earlier`: those of the run before a recurrence.
 
     `entered`: the scopes in which the run has places, once it was let in: among them its pool.
     """
     identity = Identity(change.toil, change.target, change.rule)
     order = order_of(change.at, change.sequence or int(change.key.rpartition("#")[2] or 0), change.run_id)
     codes = {code for code, _ in change.reasons}
-    joined = change.status == Outcome.SKIPPED and "joined" in codes
-    sightings = [*_own(change, policy, identity, order, tell, earlier), *_wide(change, policy, order, tell)]
+    tickets = tuple(asked) or (tuple(earlier) if recurred(change) else ())
+    sightings = [*_own(change, policy, identity, order, tell, tickets), *_wide(change, policy, order, tell)]
     over = ""
     if change.status == Outcome.VERIFIED:
         over = f"run {change.run_id} was verified."
@@ -75,15 +76,8 @@ def meaning_of(
     if change.status == Status.APPLYING and change.rule != UNDOING:
         calmed = [_toil_identity(change, code) for code in OF_THE_TOIL if code not in codes]
         calmed += [Identity(change.toil, scope, CROWDED) for scope in entered if scope.startswith(pool_scope(""))]
-    counted = (change.status in set(Outcome) and not joined) or change.status == Status.HELD
+    counted = (change.status in set(Outcome) and not joined(change)) or change.status == Status.HELD
     return Meaning(identity, order, tuple(sightings), over, tuple(calmed), counted)
-
-
-def asked(change: RemediationChanged) -> str:
-    """The ticket (`tracker/id`) that wants to know of this run."""
-    if change.ticket is None or change.toil == TRIAGE:
-        return ""
-    return f"{change.ticket.tracker}/{change.ticket.id}"
 
 
 def named_runs(change: RemediationChanged) -> list[str]:
@@ -103,12 +97,10 @@ def _own(
     identity: Identity,
     order: str,
     tell: Callable[[str], str],
-    earlier: str,
+    tickets: tuple[str, ...],
 ) -> list[Sighting]:
     notifications = policy.notifications
-    tickets = tuple(filter(None, (asked(change),)))
     if recurred(change):
-        tickets = tickets or tuple(filter(None, (earlier,)))
         seen = Sighting(identity, order, change.at, RECURRED, change.run_id, tell(RECURRED), tickets, reopens=True)
         return [seen]
     if change.status not in SEEN:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from aws_lambda_powertools import Logger
 from functions.report_outcome import digest
 from functions.report_outcome.channels import Channels, Message
 from functions.report_outcome.desk import Desk
-from functions.report_outcome.pools import is_relieved
+from functions.report_outcome.passing import passed
 from paydown.errors import PaydownError
 from paydown.inventory import Tracker
 from paydown.ledger import Ledger, NoDocument
@@ -95,7 +95,7 @@ class Office:
     def hourly(self) -> dict[str, Any]:
         """Send the digest if it is due, close what has passed of itself, write what was held back."""
         now = self.now()
-        found = [(finding, self._passed(finding, now)) for finding in self.findings.open()]
+        found = [(finding, passed(self.ledger, self.policy, finding, now)) for finding in self.findings.open()]
         late = [(finding, over) for finding, over in found if over or self._is_late(finding)]
         sending = partial(digest.send, self.ledger, self.findings, self.channels, now)
         done = self.do_all([sending, *(partial(self._bring_up_to_date, finding, over, now) for finding, over in late)])
@@ -103,17 +103,6 @@ class Office:
 
     def _is_late(self, finding: Finding) -> bool:
         return bool(finding.tickets) and finding.count > finding.written and not finding.is_snoozed(self.now())
-
-    def _is_calm(self, finding: Finding, now: datetime) -> bool:
-        storm = self.policy.toil(finding.identity.toil).storm
-        calm = timedelta(seconds=storm.window_seconds + storm.cool_down_seconds)
-        return finding.identity.rule == "storm" and finding.seen_at is not None and finding.seen_at + calm < now
-
-    def _passed(self, finding: Finding, now: datetime) -> str:
-        """Why a storm or the trouble of a pool is over, though no run was let in; empty if it is not."""
-        if self._is_calm(finding, now):
-            return "it has been calm for a while."
-        return "no run waits for it any more." if is_relieved(self.ledger, finding) else ""
 
     def _bring_up_to_date(self, finding: Finding, over: str, now: datetime) -> bool:
         identity, task = finding.identity, Task(write=True)

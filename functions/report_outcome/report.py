@@ -34,7 +34,7 @@ NEEDS_A_PERSON: Mapping[str, str] = {
 }
 """The reasons that are told at once, and with a ticket, whatever the status is."""
 
-JOINED = "Another run is about to look at the same target: what comes of it is on the record of that run."
+JOINED = "Another run is about to look at the same target: what comes of that is told here, too."
 RECURRED = "recurred"
 _WORDS = {
     **REPORTED,
@@ -55,8 +55,7 @@ def report(change: RemediationChanged, label: str = "", hold: Hold | None = None
 
     With a `hold` it shows the plan, says how much of that is not shown, and how to decide; `link`: where all of it is.
     """
-    joined = change.status == Outcome.SKIPPED and any(code == "joined" for code, _ in change.reasons)
-    words = JOINED if joined else _WORDS.get(label or change.status, "")
+    words = JOINED if joined(change) else _WORDS.get(label or change.status, "")
     lines = [
         f"Paydown: {change.toil} on {line(change.target)}: {change.status}.",
         *([words] if words else []),
@@ -78,6 +77,11 @@ def report(change: RemediationChanged, label: str = "", hold: Hold | None = None
         lines += _how_to_decide(change, hold, shown, link=link)
     lines += ["", f"Run {change.run_id}. To see more: paydown explain {change.run_id}"]
     return "\n".join(lines)
+
+
+def joined(change: RemediationChanged) -> bool:
+    """Whether the run ended because its event joined another one."""
+    return change.status == Outcome.SKIPPED and any(code == "joined" for code, _ in change.reasons)
 
 
 def standing(finding: Finding) -> str:

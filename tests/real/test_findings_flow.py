@@ -11,9 +11,10 @@ import pytest
 
 from functions.report_outcome import app
 from paydown.clients import aws
-from paydown.events import RemediationChanged
+from paydown.events import NodeNotReady, RemediationChanged
 from tests.real.roundup_server import Tracker
 from tests.unit.ledgers import ledger_in_moto
+from tests.unit.people import asked
 
 Tell = Callable[..., None]
 BEGIN = datetime(2026, 11, 22, 3, 0, tzinfo=UTC)
@@ -100,6 +101,25 @@ def test_a_person_who_reopens_the_ticket_is_not_overruled(tracker: Tracker, tell
     tracker.call("operator", "PATCH", f"issue/{id}", {"status": "in-progress"})
     tell("Verified", target="node/demo/worker-2")
     assert issues(tracker)[id]["status"]["name"] == "in-progress"
+
+
+def test_tickets_whose_events_joined_a_run_are_resolved_with_it(tracker: Tracker, tell: Tell) -> None:
+    tickets = [tracker.create(f"worker-4 is away ({number})", "please help") for number in (1, 2)]
+    runs = app._ledger[0].runs
+    alert = NodeNotReady(key="alert-4", at=BEGIN, cluster="demo", node="worker-4")
+    place, cool = ("recover_node", "n4", "node/demo/worker-4"), timedelta(seconds=60)
+    run, *joined = (
+        runs.create(*place, event, BEGIN, BEGIN, cool).run
+        for event in (alert, *(asked("operator", ticket, f"ticket-{ticket}") for ticket in tickets))
+    )
+    assert [one.reasons[0].code for one in joined] == ["joined", "joined"]
+    tell("Verified", run_id=run.id, key=f"{run.id}:LOG#000004", target=run.ref)
+    for ticket in tickets:
+        (issue,) = tracker.call("operator", "GET", f"issue?id={ticket}&@fields=status,messages&@verbose=2")[
+            "collection"
+        ]
+        assert issue["status"]["name"] == "resolved"
+        assert run.id in contents(tracker, issue)[-1]
 
 
 def test_a_tracker_that_is_down_is_told_later(tracker: Tracker, tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,7 @@ class Notifications(Model):
     What needs a person at once (`Held`, `Failed`, `Unverified`, suspension, escalation, a storm) goes to the SNS topic
     of the deployment and to each of `webhooks`: names of secrets that hold `{"url": …}` of a Slack-compatible webhook.
     The rest goes into a digest at `digest_hour` UTC. `tracker` is where tickets are opened for what nobody asked for.
-    `at_once` replaces the statuses that speak at once.
+    `at_once` replaces the statuses that speak at once. A finding that nobody has reported for `stale_days` is closed.
     """
 
     tracker: Annotated[str, StringConstraints(max_length=255)] | None = None
@@ -151,6 +151,7 @@ class Notifications(Model):
         "Unverified",
     )
     digest_hour: Annotated[int, Field(ge=0, le=23)] = 6
+    stale_days: Annotated[int, Field(ge=1, le=365)] = 30
 
 
 class SourcePolicy(Model):

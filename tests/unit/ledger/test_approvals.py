@@ -133,8 +133,8 @@ def test_who_joined_a_run_by_a_ticket_asked_for_its_plan(joined, decide):
 
 
 def test_an_event_of_a_machine_that_joins_leaves_no_requester(plant, joined):
-    assert [one["creator"] for one in joined_events(plant.ledger.table, joined)] == ["ann"]
-    assert joined_events(plant.ledger.table, plant.look(room="host/room-2")) == []
+    assert [one["creator"] for one in joined_events(plant.ledger.table, joined.id)] == ["ann"]
+    assert joined_events(plant.ledger.table, plant.look(room="host/room-2").id) == []
 
 
 def test_a_receipt_finds_the_decision_again(plant, held, decide):

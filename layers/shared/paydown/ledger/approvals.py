@@ -62,7 +62,7 @@ class Approvals:
             same = (caller.proof, command.approved) == (recorded.proof, recorded.approved)
             if same and recorded.fingerprint.startswith(command.fingerprint):
                 return recorded
-        person = judge(policy, run, caller, command, now, joined_events(self.table, run))
+        person = judge(policy, run, caller, command, now, joined_events(self.table, run.id))
         return self.decide(
             run,
             run.fingerprint,

@@ -1,7 +1,8 @@
 """Who asked for the events that joined a run: `JOINED#<run that did>` in the partition of the one that they joined.
 
-Whoever asked for a destructive plan cannot approve it, and a ticket asks whether its event began the run or joined it.
-An event that nobody asked for leaves nothing here.
+Whoever asked for a destructive plan cannot approve it, and a ticket is told what came of it, whether its event began
+the run or joined it. An event that nobody asked for leaves nothing here. Nothing joins a run that has looked at its
+target: by then, all that did stand here.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ def joining(table: Table, run: Run, host: str, now: datetime, retention: timedel
     return [table.put({**item, "expires": expiry(now, retention, living=True)})]
 
 
-def joined_events(table: Table, run: Run) -> list[dict[str, Any]]:
-    """Of each event that joined the run and that somebody asked for, what says who."""
-    return [json.loads(item["event"]) for item in table.query(run.partition, _JOINED)]
+def joined_events(table: Table, run: str) -> list[dict[str, Any]]:
+    """Of each event that joined the run with this id and that somebody asked for, what says who (`asking`)."""
+    return [json.loads(item["event"]) for item in table.query(f"RUN#{run}", _JOINED)]
+
+
+def joined_tickets(table: Table, run: str) -> list[str]:
+    """The tickets (`tracker/id`) whose events joined the run with this id."""
+    found = (event.get("ticket") for event in joined_events(table, run))
+    return [f"{ticket['tracker']}/{ticket['id']}" for ticket in found if ticket]

@@ -17,6 +17,7 @@ class FakeTickets:
     writes: int = 0
     trouble: Exception | None = None
     gone: set[str] = field(default_factory=set)
+    broken: dict[str, Exception] = field(default_factory=dict)
 
     def comment(self, ticket_id: str, body: str, marker: str) -> bool:
         self._look(ticket_id)
@@ -61,6 +62,8 @@ class FakeTickets:
     def _look(self, ticket_id: str) -> None:
         if self.trouble:
             raise self.trouble
+        if ticket_id in self.broken:
+            raise self.broken[ticket_id]
         if ticket_id in self.gone:
             raise TicketNotFound(ticket_id)
 
