@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import urllib.error
@@ -80,16 +81,23 @@ def runs(application: Application, toil: str, since: datetime, ref: str = "") ->
 
 
 def ended(application: Application, toil: str, since: datetime, ref: str = "", seconds: float = 120) -> Run:
-    """The first run of a toil type since then that is neither a repeat nor a guest of another, once it has ended."""
+    """The first run that took care of an event since then and found something to do, once it has ended."""
 
     def look() -> Run | None:
         for run in sorted(runs(application, toil, since, ref), key=lambda run: run.created):
-            current = application.ledger.runs.get(run.id)
+            current = application.ledger.runs.get(_host(application, run))
             if current and current.ended and current.status is not Outcome.SKIPPED:
                 return current
         return None
 
     return wait_for(look, f"a run of {toil} to end", seconds)
+
+
+def _host(application: Application, run: Run) -> str:
+    """The id of the run that an event joined: on a busy machine an earlier one may wait still; else the run's own."""
+    current = application.ledger.runs.get(run.id)
+    said = next((reason.text for reason in current.reasons if reason.code == "joined"), "") if current else ""
+    return next(iter(re.findall(r"\b[0-9a-f]{32}\b", said)), run.id)
 
 
 def build(engine: Engine, tag: str) -> str:
@@ -191,8 +199,9 @@ def test_a_ticket_ends_resolved_with_its_comment(application: Application, engin
     read = wait_for(
         lambda: found if (found := person.read(ticket))["status"] == "resolved" else None, "the ticket to be resolved"
     )
-    assert len(read["comments"]) == 1
-    assert run.id in read["comments"][0]
+    *before, last = read["comments"]
+    assert run.id in last
+    assert all("joined run" in comment for comment in before)
 
 
 def test_a_ticket_that_no_rule_matches_is_left_alone(application: Application) -> None:
