@@ -76,7 +76,7 @@ def approved(ledger: Ledger, run: Run) -> Run:
 
 
 def workload(kind: str, name: str, image: str) -> tuple[str, dict[str, Any]]:
-    """A deployment of no pods, or a schedule that has not come yet."""
+    """A deployment of no pods, a schedule that has not come yet, or what a DaemonSet can be rolled back to."""
     labels = {"app": name}
     template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": image}]}}
     if kind == "Deployment":
@@ -86,6 +86,14 @@ def workload(kind: str, name: str, image: str) -> tuple[str, dict[str, Any]]:
             "kind": kind,
             "metadata": {"name": name},
             "spec": spec,
+        }
+    if kind == "ControllerRevision":
+        return "/apis/apps/v1/namespaces/default/controllerrevisions", {
+            "apiVersion": "apps/v1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "revision": 1,
+            "data": {"spec": {"template": {"$patch": "replace", **template}}},
         }
     template["spec"]["restartPolicy"] = "Never"
     spec = {"schedule": "0 3 1 1 *", "jobTemplate": {"spec": {"template": template}}}
@@ -98,16 +106,20 @@ def workload(kind: str, name: str, image: str) -> tuple[str, dict[str, Any]]:
 
 
 def test_a_sweep_deletes_what_no_workload_names(ledger: Ledger, pushed: Images, cluster: StandIn) -> None:
-    asleep, scheduled, gone = (pushed.image("latest", name, mark=name.decode()) for name in (b"1", b"2", b"3"))
-    newest = pushed.image("latest", b"4", mark="4")
+    asleep, scheduled, earlier, gone = (
+        pushed.image("latest", name, mark=name.decode()) for name in (b"1", b"2", b"3", b"4")
+    )
+    newest = pushed.image("latest", b"5", mark="5")
     pushed.age()
-    for kind, name, digest in (("Deployment", "asleep", asleep), ("CronJob", "scheduled", scheduled)):
+    named = {"Deployment": asleep, "CronJob": scheduled, "ControllerRevision": earlier}
+    for kind, digest in named.items():
+        name = kind.lower()
         cluster.request("POST", *workload(kind, name, f"images.example/team/app@{digest}"))
     allow(ledger)
     run = approved(ledger, swept(ledger))
     assert (run.status.value, run.ref) == ("Verified", pushed.target.ref), run.reasons
     assert run.evidence["manifests"] == 1
-    assert pushed.there() == {asleep, scheduled, newest}
+    assert pushed.there() == {asleep, scheduled, earlier, newest}
     assert gone not in pushed.there()
 
 

@@ -40,6 +40,7 @@ _WORKLOADS = {
 POD_TEMPLATES = (
     "/api/v1/pods",
     "/api/v1/replicationcontrollers",
+    "/apis/apps/v1/controllerrevisions",
     "/apis/apps/v1/daemonsets",
     "/apis/apps/v1/deployments",
     "/apis/apps/v1/replicasets",
@@ -47,7 +48,7 @@ POD_TEMPLATES = (
     "/apis/batch/v1/cronjobs",
     "/apis/batch/v1/jobs",
 )
-"""What runs images, or would: a workload of no replicas, or a schedule between two runs, has no pod."""
+"""What runs images, or would: a workload of no replicas, a schedule between two runs, or what can be rolled back to."""
 
 
 @dataclass(frozen=True)

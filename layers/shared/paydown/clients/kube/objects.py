@@ -170,8 +170,12 @@ def controller_of(meta: Mapping[str, Any]) -> Owner | None:
 
 
 def images_of(item: Mapping[str, Any]) -> Iterator[str]:
-    """The images that a pod runs, or that a workload's template would run, and the ids of those that were pulled."""
-    spec, status = item.get("spec") or {}, item.get("status") or {}
+    """The images that a pod runs, or that a workload's template would run, and the ids of those that were pulled.
+
+    A ControllerRevision holds, below `data`, the template to which a StatefulSet or DaemonSet can be rolled back.
+    """
+    spec = item.get("spec") or (item.get("data") or {}).get("spec") or {}
+    status = item.get("status") or {}
     template = ((spec.get("jobTemplate") or {}).get("spec") or spec).get("template") or {}
     for pod in (spec, template.get("spec") or {}):
         for kind in ("containers", "initContainers", "ephemeralContainers"):

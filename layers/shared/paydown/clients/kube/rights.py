@@ -22,6 +22,7 @@ READER = (
     Right("", "pods", "list"),
     Right("", "replicationcontrollers", "get"),
     Right("", "replicationcontrollers", "list"),
+    Right("apps", "controllerrevisions", "list"),
     Right("apps", "daemonsets", "list"),
     Right("apps", "deployments", "list"),
     Right("apps", "replicasets", "get"),
