@@ -99,6 +99,7 @@ def advise(
     was = rebuilt(image, as_built(image), volatile)
     if any(commits):
         blocks, said = often(image, commits, limits)
+        said += _asked(image, blocks, frozenset(one for one in volatile if _is_variable(image, one)), limits)
     else:
         blocks, said = _by_rebuild(image, volatile, limits)
     said += _merges(image, blocks, volatile, limits)
@@ -114,18 +115,29 @@ def advise(
 def _by_rebuild(image: Image, volatile: Set[int], limits: Limits) -> tuple[Blocks, list[Advice]]:
     """The order for rebuilds like the last one."""
     blocks, said = as_built(image), []
-    first = min(volatile, default=0)
     if volatile:
         later = sunk(image, volatile, asking=False)
         saved = saving(rebuilt(image, blocks, volatile), rebuilt(image, later, volatile))
         if saved.size >= max(1, limits.saving_bytes):
-            said.append(_order(image, first, saved))
+            said.append(_order(image, min(one for one in volatile if not _is_variable(image, one)), saved))
             blocks = later
-        asked = sunk(image, volatile, asking=True)
-        more = saving(rebuilt(image, blocks, volatile), rebuilt(image, asked, volatile))
-        if more.size >= max(1, limits.saving_bytes):
-            said.append(_question(image, first, more, dockerfile(image, asked)))
-    return blocks, said
+    return blocks, [*said, *_asked(image, blocks, volatile, limits)]
+
+
+def _asked(image: Image, blocks: Blocks, volatile: Set[int], limits: Limits) -> Iterator[Advice]:
+    """What an order would save that only a person can allow."""
+    if not volatile:
+        return
+    asked = sunk(image, volatile, asking=True)
+    more = saving(rebuilt(image, blocks, volatile), rebuilt(image, asked, volatile))
+    if more.size >= max(1, limits.saving_bytes):
+        first = min(volatile)
+        question = _variable if _is_variable(image, first) else _question
+        yield question(image, first, more, dockerfile(image, asked))
+
+
+def _is_variable(image: Image, number: int) -> bool:
+    return bool(image.instructions[number].variables)
 
 
 def often(image: Image, commits: Sequence[Set[int]], limits: Limits) -> tuple[Blocks, list[Advice]]:
@@ -188,6 +200,24 @@ def _question(image: Image, first: int, saved: Cost, proposed: str) -> Advice:
         image,
         first,
         "volatile-before-commands",
+        text,
+        asks=True,
+        saves_bytes=saved.size,
+        saves_layers=saved.layers,
+        dockerfile=proposed,
+    )
+
+
+def _variable(image: Image, first: int, saved: Cost, proposed: str) -> Advice:
+    names = " and ".join(sorted(image.instructions[first].variables))
+    text = (
+        f"The value of {names} changed, and the commands after it were built again. If none of them reads it, it can "
+        f"be set after them, and {saved.layers} layers ({megabytes(saved.size)}) are taken from the cache. Does any?"
+    )
+    return about(
+        image,
+        first,
+        "variable-before-commands",
         text,
         asks=True,
         saves_bytes=saved.size,

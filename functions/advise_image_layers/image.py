@@ -24,6 +24,7 @@ BASE_DIGEST = "org.opencontainers.image.base.digest"
 SOURCE = "org.opencontainers.image.source"
 REVISION = "org.opencontainers.image.revision"
 COPIES = frozenset({"COPY", "ADD"})
+VARIABLES = frozenset({"ARG", "ENV"})
 _TEXT = 8_000
 """Characters of one instruction; what is longer is cut."""
 _NOP = re.compile(r"(?:\S+ ){1,8}?(?:-\w*c|/C|-Command) #\(nop\)(.*)", re.DOTALL)
@@ -36,6 +37,7 @@ _WORDS = frozenset(
     {"ARG", "CMD", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN"}
 )
 _WORDS |= COPIES | {"SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR"}
+VARIABLE = re.compile(r"(?:^|(?<=\s))([A-Za-z_]\w*)=")
 _ARGUMENTS = re.compile(r"\|([1-9][0-9]?) ")
 _HASHED = re.compile(
     r"((?:--\S+?(?: |(?=(?:file|dir|multi):[0-9a-f]{64} )))*)((?:file|dir|multi):[0-9a-f]{64}) in (.*)", re.DOTALL
@@ -58,6 +60,7 @@ class Instruction:
 
     Of a Dockerfile at hand: its `lines` (first and last, from 1), `flags` of RUN too, the text `said` with the comments
     above, and `body`, what follows the word; `relative`: the target of a copy is not written from the root on.
+    Of RUN: `arguments`, those of the build that the command saw, as `A=1 B=2`.
 
     `cut`: there is more of it than is kept. `kit`: BuildKit wrote it.
     """
@@ -76,6 +79,7 @@ class Instruction:
     said: str = ""
     body: str = ""
     relative: bool = False
+    arguments: str = ""
     cut: bool = False
     kit: bool = False
 
@@ -83,6 +87,13 @@ class Instruction:
     def copies(self) -> bool:
         """Whether it is COPY or ADD."""
         return self.word in COPIES
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """The names that ENV or ARG sets; words of values that look like names count too."""
+        if self.word not in VARIABLES:
+            return frozenset()
+        return frozenset(VARIABLE.findall(self.rest)) or frozenset(self.rest.split()[:1])
 
     @property
     def line(self) -> str:
@@ -96,6 +107,8 @@ class Instruction:
         """What stays the same when only the content changes."""
         if self.word == "LABEL":
             return (self.word, "")
+        if self.word in VARIABLES:
+            return (self.word, " ".join(sorted(self.variables)))
         return (self.word, f"{self.flags}{self.target}" if self.content else self.rest)
 
 
@@ -214,18 +227,27 @@ def _instruction(text: str, folder: str) -> Instruction:
 
 def _read(word: str, rest: str, folder: str) -> Instruction:
     if word == "RUN":
-        return Instruction(word, _command(rest))
+        arguments, command = _split(rest)
+        return Instruction(word, _command(command), arguments=arguments)
     if word in COPIES:
         return _copy(word, rest, folder)
     return Instruction(word if word in _WORDS else "", rest)
 
 
+def _split(rest: str) -> tuple[str, str]:
+    """The arguments of the build that a command sees, and the command."""
+    counted = _ARGUMENTS.match(rest)
+    if counted is None:
+        return "", rest
+    # Values may hold spaces, and nothing ends them: what is run begins with the shell, if there is one.
+    if found := _SHELL.search(rest):
+        return rest[counted.end() : found.start()].strip(), found[0]
+    words, count = rest.split()[1:], int(counted[1])
+    return " ".join(words[:count]), " ".join(words[count:])
+
+
 def _command(rest: str) -> str:
-    """A command as RUN has it, without the arguments of the build before it; in JSON if no shell runs it."""
-    if counted := _ARGUMENTS.match(rest):
-        # Values may hold spaces, and nothing ends them: what is run begins with the shell, if there is one.
-        found = _SHELL.search(rest)
-        rest = found[0] if found else " ".join(rest.split()[1 + int(counted[1]) :])
+    """A command as RUN has it; in JSON if no shell runs it."""
     if found := _SHELL.match(rest):
         return found[2].strip()
     return json.dumps(rest.split())

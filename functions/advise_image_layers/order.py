@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
-from functions.advise_image_layers.image import Image
+from functions.advise_image_layers.image import Image, Instruction
 from functions.advise_image_layers.ties import folders, tied
 
 Blocks = tuple[tuple[int, ...], ...]
@@ -77,9 +77,30 @@ def mean(image: Image, blocks: Blocks, commits: Iterable[Set[int]]) -> Cost:
 
 def rebuilt(image: Image, blocks: Blocks, volatile: Set[int]) -> Cost:
     """What is built again when the volatile instructions change, in this order of instructions."""
-    first = next((at for at, block in enumerate(blocks) if volatile & set(block)), len(blocks))
+    first = _first(image, blocks, volatile)
     sizes = [_sizes(image, block) for block in blocks[first:]]
     return Cost(sum(bool(one) for one in sizes), sum(map(sum, sizes)))
+
+
+def _first(image: Image, blocks: Blocks, volatile: Set[int]) -> int:
+    """The first block that is built again.
+
+    A variable makes nothing new but the commands that see it, and what follows these; ENV of the classic builder is a
+    step like any other.
+    """
+    seen = False
+    for at, block in enumerate(blocks):
+        ones = [(number in volatile, image.instructions[number]) for number in block]
+        if any(changed and not _is_seen(one) for changed, one in ones):
+            return at
+        if seen and any(one.word == "RUN" for _, one in ones):
+            return at
+        seen = seen or any(changed for changed, _ in ones)
+    return len(blocks)
+
+
+def _is_seen(one: Instruction) -> bool:
+    return one.word == "ARG" or (one.word == "ENV" and one.kit)
 
 
 def _sizes(image: Image, block: tuple[int, ...]) -> list[int]:

@@ -9,8 +9,12 @@ import posixpath
 import re
 from collections.abc import Mapping
 
-from functions.advise_image_layers.image import Image, Instruction
+from functions.advise_image_layers.image import VARIABLES, Image, Instruction
 
+EVERYWHERE = frozenset({"PATH", "HOME", "LD_LIBRARY_PATH", "LD_PRELOAD"})
+"""Variables that whatever is run may need, by whatever name it goes."""
+SHORTEST_VALUE = 3
+"""Characters of a value by which what uses it is known."""
 _MERGED = re.compile(r"/(bin|sbin|lib|lib32|lib64|libx32)(?=/|$)")
 _LINKED = (("/usr/sbin", "/usr/bin"), ("/var/run", "/run"), ("/var/lock", "/run/lock"))
 _LINKS = re.compile(r"(?<![\w.-])ln[\s\"']")
@@ -36,6 +40,8 @@ def tied(image: Image, moved: int, other: int, places: Mapping[int, str], *, ask
         return True
     if one.word == "LABEL":
         return two.word == "LABEL" and (one.cut or two.cut or bool(_labels(one) & _labels(two)))
+    if one.word in VARIABLES:
+        return not asking or _uses(one, two)
     if not one.copies:
         return True
     if two.copies:
@@ -79,6 +85,20 @@ def names(command: str, folder: str, copied: Instruction) -> bool:
     if not copied.target.endswith("/"):
         known.add(posixpath.basename(target))
     return any(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", command) for name in known if name not in ("", "."))
+
+
+def _uses(one: Instruction, two: Instruction) -> bool:
+    """Whether an instruction seems to need the variables of ENV or ARG: it names one, or has its value.
+
+    The history has values in the place of names. What a program looks up by itself, nobody can tell: that is asked.
+    """
+    if one.variables & EVERYWHERE or (two.word in VARIABLES and one.variables & two.variables):
+        return True
+    told = f"{two.rest} {two.body} {two.target}"
+    if any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", told) for name in one.variables):
+        return True
+    values = {part.partition("=")[2].strip("\"'") for part in one.rest.split() if "=" in part}
+    return any(len(value) >= SHORTEST_VALUE and value in told for value in values)
 
 
 def _real(path: str) -> str:

@@ -42,8 +42,8 @@ def test_the_same_layers_are_no_rebuild() -> None:
 
 
 def test_an_instruction_without_a_layer_can_be_the_first() -> None:
-    before = image(nop("ENV A=1"), ran("make", "a"))
-    assert compare(before, image(nop("ENV A=2"), ran("make", "b"))) == Rebuild(0, 1, 5_000_000, edited=True)
+    before = image(nop("USER 1"), ran("make", "a"))
+    assert compare(before, image(nop("USER 2"), ran("make", "b"))) == Rebuild(0, 1, 5_000_000, edited=True)
 
 
 def test_another_base_is_no_fault_of_the_dockerfile() -> None:
