@@ -18,7 +18,7 @@ ADVICE = {
     "error": "A defect: the function's log has the run's id and the whole error. It is tried again.",
     "escalated": "Several runs did not heal the target: find out why. It is left alone until the window has passed.",
     "frozen": "A freeze of the policy: it goes on when that ends. `freezes` names it.",
-    "invalid_settings": "Mend these settings in the policy, and publish it.",
+    "invalid_settings": "Mend what the text names in the policy or the inventory, and publish it.",
     "joined": "Nothing to do: another run looks at the same target, after this event.",
     "left_to_others": "Somebody else has it in hand: see what they do. The finding stays open until it is well.",
     "needs_approval": "The mode is `approve`, or the toil type's settings want a person: somebody must decide.",

@@ -79,13 +79,14 @@ class Draft:
 
     The actions of one stage may run in parallel; a stage starts when the one before it has ended. A draft without
     actions ends the run, and `why` says so. What it ends with is the `code`: `nothing_to_do` means that nothing is
-    wrong; `opted_out` (a person marked the target) and `left_to_others` that something is, and is not ours to mend.
+    wrong; `opted_out` (a person marked the target) and `left_to_others` that something is, and is not ours to mend;
+    `invalid_settings` that it cannot be done as policy and inventory stand.
     """
 
     stages: Sequence[Sequence[Action]] = ()
     before: Mapping[str, Any] = field(default_factory=dict)
     why: str = "nothing to do"
-    code: Literal["nothing_to_do", "opted_out", "left_to_others"] = "nothing_to_do"
+    code: Literal["nothing_to_do", "opted_out", "left_to_others", "invalid_settings"] = "nothing_to_do"
 
     @classmethod
     def of(cls, *stages: Iterable[Action], why: str = "nothing to do", **before: Any) -> Draft:

@@ -10,22 +10,10 @@ from paydown.errors import InvalidEvent
 from paydown.ledger.sources_seen import Sources, silences
 from paydown.toil.hearing import source_of
 from tests.envelopes import SCHEDULED
+from tests.fixtures import payload
 from tests.unit.toil.lamps import SwitchOffLamps, pushed
 
-DELETED = {
-    "source": "aws.ecr",
-    "detail-type": "ECR Image Action",
-    "id": "13cde686-328b-6117-af20-0e5566167482",
-    "time": "2026-11-22T02:00:00Z",
-    "account": "123456789012",
-    "region": "eu-central-1",
-    "detail": {
-        "action-type": "DELETE",
-        "result": "SUCCESS",
-        "repository-name": "team/app",
-        "image-digest": f"sha256:{'a' * 64}",
-    },
-}
+DELETED = payload("ecr-image-action-delete")
 PUSHED = {"source": "paydown", "detail-type": "ImagePushed", "detail": pushed().model_dump(mode="json")}
 
 
@@ -114,6 +102,7 @@ def test_a_schedule_that_went_silent_is_noticed(plant, sources, clock, client):
     ("source", "name"),
     [
         ("aws.ecr", "ecr"),
+        ("aws.inspector2", "inspector"),
         ("aws.cloudwatch", "cloudwatch"),
         ("aws.events", "schedule_t"),
         ("paydown", None),

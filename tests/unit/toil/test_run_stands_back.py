@@ -34,6 +34,7 @@ def watched(plant: Any) -> Any:
         ("nothing_to_do", Outcome.SKIPPED),
         ("left_to_others", Outcome.SKIPPED),
         ("opted_out", Outcome.REFUSED),
+        ("invalid_settings", Outcome.REFUSED),
     ],
 )
 def test_the_reason_says_whose_it_is(watched: Any, code: Any, outcome: Outcome) -> None:
@@ -45,7 +46,11 @@ def test_the_reason_says_whose_it_is(watched: Any, code: Any, outcome: Outcome) 
 
 @pytest.mark.parametrize(
     ("code", "outcome", "codes"),
-    [("opted_out", Outcome.REFUSED, ["opted_out"]), ("left_to_others", Outcome.VERIFIED, [])],
+    [
+        ("opted_out", Outcome.REFUSED, ["opted_out"]),
+        ("invalid_settings", Outcome.REFUSED, ["invalid_settings"]),
+        ("left_to_others", Outcome.VERIFIED, []),
+    ],
 )
 def test_what_it_did_before_is_verified_unless_a_person_wants_it_left(
     watched: Any, world: Any, clock: Any, code: Any, outcome: Outcome, codes: list[str]
@@ -63,4 +68,5 @@ def test_what_it_did_before_is_verified_unless_a_person_wants_it_left(
     assert (run.status, watched.codes(run)) == (outcome, codes)
     if outcome is Outcome.REFUSED:
         assert run.evidence["left"] == ["switch_off lamp/desk"]
-        assert list(watched.ledger.runs.alive()) == [], "what a person wants left is not taken back"
+        undone = [one["id"] for one in watched.ledger.runs.alive()]
+        assert len(undone) == (code == "invalid_settings"), "what a person wants left is not taken back"

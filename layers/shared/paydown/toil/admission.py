@@ -24,6 +24,8 @@ from paydown.plan import NotYet, Overridden, Plan, StepState
 from paydown.policy import Mode
 from paydown.toil.moves import Moves
 
+REFUSING = ("opted_out", "invalid_settings")
+"""Codes of drafts that end a run whatever it has done so far: nothing more is to be done, or can be."""
 REPLANS = 3
 """How often a worker plans again because an event joined while it was planning."""
 ADMISSIONS = 10
@@ -64,7 +66,7 @@ class Admission(Moves):
         self._settle(plan)
         if not draft.stages:
             reason = Reason(draft.code, draft.why)
-            if draft.code == "opted_out":
+            if draft.code in REFUSING:
                 return self.end_now(Outcome.REFUSED, reason, joins=joins)
             if self.run.executed:
                 return self.begin_verifying()
