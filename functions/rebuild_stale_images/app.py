@@ -84,7 +84,10 @@ class RebuildStaleImages(Toil[Registry]):
         stages: list[list[Rebuild]] = []
         for stage in found.stages:
             mine = [name for name in stage if name in chosen]
-            stages += [[self._action(kind, name, seen.images, found, chosen) for name in mine] for kind in self.does]
+            stages += [
+                [self._action(kind, name, seen.images, found, chosen, jobs[name]) for name in mine]
+                for kind in self.does
+            ]
         rest = f"{len(refused)} are refused, and each other image" if refused else "each image"
         return Draft.of(*stages, why=f"{rest} stands on its base as that is now", **before)
 
@@ -205,6 +208,7 @@ class RebuildStaleImages(Toil[Registry]):
         images: dict[str, Image],
         found: Findings,
         chosen: set[str],
+        job: Job | None,
     ) -> Rebuild:
         image, standing = images[name], found.standing.get(name)
         base = images[standing.base] if standing else None
@@ -212,6 +216,7 @@ class RebuildStaleImages(Toil[Registry]):
         below = f" on {depth(image, base.now | base.earlier)} layers of {base.name}" if base else ""
         why = "an upgrade in it is too old" if name in found.frozen else "its base is another one now"
         what = "is not built" if kind is StartBuild else "is not pushed"
+        manner = self._builders.manner(job) if job and kind is StartBuild else ""
         return kind(
             object=name,
             precondition=f"it is {image.digest}, and a build of it {what}",
@@ -220,7 +225,7 @@ class RebuildStaleImages(Toil[Registry]):
             base_digest=base.digest if base else "",
             waits=waits,
             frozen=name in found.frozen,
-            note=f"{why}{below}",
+            note="; ".join(filter(None, (f"{why}{below}", manner))),
         )
 
     @staticmethod

@@ -18,6 +18,13 @@ Image = Annotated[
         pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,200}(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]{0,100}){1,6}:[A-Za-z0-9_][\w.-]{0,127}$"
     ),
 ]
+BuilderImage = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,200}(:[0-9]{1,5})?(/[a-z0-9][a-z0-9._-]{0,100}){0,6}"
+        r"(@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$"
+    ),
+]
 
 
 class CodeBuild(ToilSettings):
@@ -43,14 +50,20 @@ class Workflow(ToilSettings):
 
 
 class DockerHost(ToilSettings):
-    """A Docker engine of the inventory, which clones and builds the inventory's source of the image.
+    """A Docker host of the inventory, which clones and builds the inventory's source of the image.
 
-    An engine does not ask which branch a repository has as its own: `ref` says it.
+    An engine does not ask which branch a repository has as its own: `ref` says it. `builder`: for a host that is
+    reached by unix or tcp, the image in whose containers it is done in the background: `repository:tag`, or
+    `repository@sha256:…`, which is pulled if need be. There, and over SSM, a build is stopped after `minutes`, and when
+    fewer than `free_mib` MiB are left where the engine has its images.
     """
 
     via: Literal["host"]
     host: Name
     ref: Ref = "main"
+    builder: BuilderImage | Literal[""] = ""
+    minutes: Annotated[int, Field(ge=1, le=720)] = 60
+    free_mib: Annotated[int, Field(ge=0, le=1_000_000)] = 1_024
 
 
 class Builder(ToilSettings):

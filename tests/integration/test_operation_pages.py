@@ -23,8 +23,10 @@ WITHOUT_A_CALL = {
     ("dynamodb", "GetRecords"),
     ("dynamodb", "GetShardIterator"),
     ("dynamodb", "ListStreams"),
+    ("inspector2", "ListCoverage"),
+    ("inspector2", "ListFindings"),
 }
-"""What Lambda does in a function's name, outside of its network."""
+"""What Lambda does in a function's name, or ECR in a caller's, outside of the function's network."""
 
 
 def test_the_tables_of_cost_are_those_that_are_computed() -> None:

@@ -23,6 +23,8 @@ KNOW_NO_RESOURCE = {
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeSubnets",
     "ecr:GetAuthorizationToken",
+    "inspector2:ListCoverage",
+    "inspector2:ListFindings",
     "ssm:GetCommandInvocation",
 }
 REPOSITORY = "arn:aws:ecr:eu-central-1:123456789012:repository/team/app"
@@ -153,6 +155,10 @@ def test_repositories_of_ecr_are_reached_as_far_as_they_are_named(translated: di
     assert {"AdviseImageLayersRole", "CleanRegistryRole", "ReconcileSourcesRole"} <= enforcing.keys()
     assert all(READS.fullmatch(action) for actions in observing.values() for action in actions)
     assert enforcing["CleanRegistryRole"] - observing["CleanRegistryRole"] == {"BatchDeleteImage"}
+    push = {"BatchCheckLayerAvailability", "CompleteLayerUpload", "InitiateLayerUpload", "PutImage", "UploadLayerPart"}
+    undo = {"BatchDeleteImage"}
+    for role, more in (("PromoteImageRole", set()), ("RefreshBaseImageRole", undo), ("ShrinkImageRole", undo)):
+        assert enforcing[role] - observing[role] == push | more
 
 
 def test_only_who_may_promote_writes_what_was_promoted(translated: dict[str, Any]) -> None:

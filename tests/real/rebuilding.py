@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from local.processes import free_port
 from local.registry import Registry
 from paydown.clients.registry import RegistryApi
 from paydown.events import Event
-from paydown.inventory import Unix
+from paydown.inventory import Reach, Unix
 from paydown.ledger import Ledger, Run
 from paydown.policy import Policy
 from paydown.toil import Scene
@@ -58,10 +58,15 @@ class World:
     """Images `NAME/base`, `NAME/app` on it, `NAME/web` on that, and `NAME/other` on nothing."""
 
     base_tag = "latest"
+    by: Mapping[str, Any] = {"via": "host", "host": "build-1"}
+    rules: Mapping[str, Any] = {"mode": "enforce", "cool_down_seconds": 0, "ceiling": "disruptive"}
+    login: Mapping[str, str] = {}
+    secrets: Mapping[str, str] = {}
+    """What the inventory says of the registry's."""
 
     def __init__(self, engine: Engine, registry: Registry, sources: GitServer, ledger: Ledger, name: str) -> None:
         self.engine, self.registry, self.ledger, self.name = engine, registry, ledger, name
-        self.api = RegistryApi(registry.url, dict)
+        self.api = RegistryApi(registry.url, lambda: self.login)
         self.events = 0
         self.works: dict[str, GitWork] = {}
         self.push_base()
@@ -73,20 +78,25 @@ class World:
             self.works[image].commit({"Dockerfile": dockerfile.encode(), image: content})
             engine.build(f"{self.place}/{image}:latest", dockerfile, **{image: content})
             engine.docker("push", "--quiet", f"{self.place}/{image}:latest")
-        host = {"uid": "h1", "name": "build-1", "reach": Unix(via="unix", path=str(engine.socket)).model_dump()}
+        self.declare(Unix(via="unix", path=str(engine.socket)))
+
+    def declare(self, reach: Reach) -> None:
+        """Publish the inventory, with a host that is reached like this."""
+        host = {"uid": "h1", "name": "build-1", "reach": reach.model_dump()}
         declared = {
             "uid": "r1",
-            "name": registry.host,
-            "url": registry.url,
-            "repositories": [f"{name}/*"],
-            "bases": [f"{name}/base"],
+            "name": self.registry.host,
+            "url": self.registry.url,
+            "repositories": [f"{self.name}/*"],
+            "bases": [f"{self.name}/base"],
+            **self.secrets,
         }
         listed = [
             {"uid": f"s-{image}", "name": image, "url": work.url, "images": [f"{self.place}/{image}"]}
             for image, work in self.works.items()
         ]
         inventory = {"hosts": [host], "registries": [declared], "sources": listed}
-        ledger.inventory.publish(inventory, "test", datetime.now(UTC))
+        self.ledger.inventory.publish(inventory, "test", datetime.now(UTC))
 
     @property
     def place(self) -> str:
@@ -113,9 +123,8 @@ class World:
 
     def run(self, kind: str, *, observing: bool = False, event: Event | None = None, **settings: Any) -> Run:
         """What becomes of an event."""
-        builder = {"images": f"{self.place}/*", "by": {"via": "host", "host": "build-1"}}
-        policy = {"mode": "enforce", "cool_down_seconds": 0, "ceiling": "disruptive"}
-        policy |= {"settings": {"builders": [builder], **settings}}
+        builder = {"images": f"{self.place}/*", "by": self.by}
+        policy = {**self.rules, "settings": {"builders": [builder], **settings}}
         now = datetime.now(UTC)
         self.ledger.policy.publish({"toils": {"rebuild_stale_images": policy}}, "test", now)
         self.events += 1

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import pytest
 from paydown.clients.base_contents import Candidate, Recipe
 from paydown.clients.bases import BuildHost, OverSsm, Parameters, open_build_host
 from paydown.clients.docker_hosts.builder import BuilderContainer, Needs
+from paydown.clients.docker_hosts.logins import FOLDER, Login, archive
 from paydown.errors import PermanentError, RetryableError
 from paydown.inventory import Host, Reach, Ssm, Unix
 
@@ -24,13 +29,17 @@ class Pretended:
     def __init__(self, output: str = "") -> None:
         self.output = output
         self.asked: list[tuple[str, Parameters, Needs]] = []
+        self.logins: list[Login | None] = []
 
     def run(self, document: str, parameters: Parameters, needs: Needs = Needs.LOOK) -> str:
         self.asked.append((document, parameters, needs))
         return f"{self.output}\npaydown-end\n"
 
-    def start(self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE) -> None:
+    def start(
+        self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE, login: Login | None = None
+    ) -> None:
         self.asked.append((document, parameters, needs))
+        self.logins.append(login)
 
 
 def host(runner: Pretended) -> BuildHost:
@@ -93,6 +102,33 @@ def test_only_a_bootstrap_may_mount_and_only_what_acts_gets_the_engine() -> None
     made.contents(f"paydown-base:{KEY}")
     needs = [Needs.ROOT, Needs.ENGINE, Needs.ENGINE, Needs.ENGINE, Needs.LOOK, Needs.LOOK]
     assert [asked for _, _, asked in runner.asked] == needs
+
+
+def test_a_login_goes_with_what_is_pushed_and_pulled() -> None:
+    runner = Pretended()
+    login = {"images.example": {"username": "AWS", "password": "hush"}}
+    host(runner).push(KEY, "1f0c", "images.example/base:20260701", login)
+    host(runner).unpack("images.example/base@sha256:" + "a" * 64, "1f0c", login)
+    host(runner).unpack(f"paydown-base:{KEY}", "1f0c")
+    assert runner.logins == [login, login, None]
+
+
+def test_a_login_does_not_travel_over_ssm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OverSsm, "_send", lambda self, *rest: pytest.fail("it was sent"))
+    login = {"images.example": {"username": "AWS", "password": "hush"}}
+    with pytest.raises(PermanentError, match="does not travel over SSM") as caught:
+        OverSsm("build-1", INSTANCE).start("PushBaseImage", {"Key": [KEY]}, login=login)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_login_is_a_file_for_root_alone() -> None:
+    with tarfile.open(fileobj=io.BytesIO(archive({"r.example": {"username": "AWS", "password": "a:b"}}))) as tar:
+        folder, entry = tar.getmembers()
+        held = tar.extractfile(entry)
+        assert held is not None
+        content = json.loads(held.read())
+    assert (folder.name, folder.mode, entry.name, entry.mode) == (FOLDER, 0o700, f"{FOLDER}/config.json", 0o600)
+    assert base64.b64decode(content["auths"]["r.example"]["auth"]) == b"AWS:a:b"
 
 
 def test_a_candidate_in_use_is_not_forgotten() -> None:

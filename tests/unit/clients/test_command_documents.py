@@ -78,4 +78,5 @@ def test_every_document_of_ours_can_be_read() -> None:
         name = "".join(word.capitalize() for word in path.stem.split("_"))
         found = read_document(path.parent, name)
         assert found.step
-        assert found.seconds({}) > 0
+        defaults = {parameter: str(schema.get("default", "")) for parameter, schema in found.parameters.items()}
+        assert found.seconds(defaults) > 0

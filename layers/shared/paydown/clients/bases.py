@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from paydown.clients.base_contents import BaseRecipe, Candidate, Contents, read_contents, read_packages, read_progress
 from paydown.clients.docker import open_builder
-from paydown.clients.docker_hosts.builder import UNFIT, Needs
+from paydown.clients.docker_hosts.builder import UNFIT, BuilderContainer, Needs
 from paydown.clients.docker_hosts.builds import Credentials
+from paydown.clients.docker_hosts.logins import Login
 from paydown.clients.docker_hosts.reading import one_line
 from paydown.clients.docker_hosts.ssm import SsmHost
 from paydown.errors import PermanentError
@@ -40,8 +41,10 @@ class Runner(Protocol):
     def run(self, document: str, parameters: Parameters, needs: Needs = Needs.LOOK) -> str:
         """The whole output of a document."""
 
-    def start(self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE) -> None:
-        """Begin with one that takes long. Returns while it goes on."""
+    def start(
+        self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE, login: Login | None = None
+    ) -> None:
+        """Begin with one that takes long. Returns while it goes on. `login` takes the place of the host's own."""
 
 
 class OverSsm(SsmHost):
@@ -51,8 +54,16 @@ class OverSsm(SsmHost):
         """The whole output of a document."""
         return self._run(document, parameters)
 
-    def start(self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE) -> None:  # noqa: ARG002 -- it has all
-        """Begin with one that takes long. Returns while it goes on."""
+    def start(
+        self,
+        document: str,
+        parameters: Parameters,
+        needs: Needs = Needs.ENGINE,  # noqa: ARG002 -- it has all
+        login: Login | None = None,
+    ) -> None:
+        """Begin with one that takes long. Returns while it goes on. Raises PermanentError for a login."""
+        if login:
+            raise PermanentError(f"{self._name}: a login does not travel over SSM, which keeps what it is told")
         self._send(document, parameters, "")
 
     def _failure(self, invocation: GetCommandInvocationResultTypeDef) -> Exception:
@@ -84,12 +95,13 @@ class BuildHost:
         """How far it is."""
         return read_progress(self._runner.run(READ_DOCUMENT, {"Key": [key]}))
 
-    def unpack(self, image: str, run_id: str) -> None:
+    def unpack(self, image: str, run_id: str, login: Login | None = None) -> None:
         """Begin to list what is in an image, unless that is done or going on. Returns at once.
 
-        It is a candidate (`paydown-base:KEY`), or an image of a registry (`registry/repository@digest`).
+        It is a candidate (`paydown-base:KEY`), or an image of a registry (`registry/repository@digest`), which is
+        pulled with `login`, or with the host's own.
         """
-        self._runner.start(UNPACK_DOCUMENT, {"Image": [image], "Run": [run_id]})
+        self._runner.start(UNPACK_DOCUMENT, {"Image": [image], "Run": [run_id]}, login=login)
 
     def contents(self, image: str) -> Contents | Candidate:
         """What is in an image; how far that is, if it is not listed yet."""
@@ -100,9 +112,12 @@ class BuildHost:
             raise PermanentError(f"{self._name}: the list of files of {image} makes no sense: {error}") from error
         return read if read.files else read_progress(output)
 
-    def push(self, key: str, run_id: str, name: str) -> None:
-        """Begin to push a candidate under a name, unless that is going on. Returns at once."""
-        self._runner.start(PUSH_DOCUMENT, {"Key": [key], "Run": [run_id], "Name": [name]})
+    def push(self, key: str, run_id: str, name: str, login: Login | None = None) -> None:
+        """Begin to push a candidate under a name, unless that is going on. Returns at once.
+
+        With `login`, or with the host's own. It goes over a socket only: PermanentError over SSM.
+        """
+        self._runner.start(PUSH_DOCUMENT, {"Key": [key], "Run": [run_id], "Name": [name]}, login=login)
 
     def forget(self, key: str) -> bool:
         """Remove a candidate; False while something is being done with it."""
@@ -124,12 +139,27 @@ def open_build_host(
     `builder` is the image in whose containers it runs on a host that is reached by unix or tcp; raises PermanentError
     if there is none. It is pulled with `credentials`.
     """
-    if isinstance(host.reach, Ssm):
-        return BuildHost(host.name, OverSsm(host.name, host.reach.instance_id, mark=mark))
-    if not builder:
+    if not isinstance(host.reach, Ssm) and not builder:
         raise PermanentError(needs_builder(host))
-    runner = open_builder(host, builder, documents, mark=mark, observing=observing, credentials=credentials)
+    runner = open_runner(
+        host, documents=documents, builder=builder, mark=mark, observing=observing, credentials=credentials
+    )
     return BuildHost(host.name, runner)
+
+
+def open_runner(
+    host: Host,
+    *,
+    documents: Path,
+    builder: str,
+    mark: str,
+    observing: bool,
+    credentials: Callable[[], Credentials],
+) -> OverSsm | BuilderContainer:
+    """What runs the documents of `documents` on a host: its agent, or containers of the image `builder`."""
+    if isinstance(host.reach, Ssm):
+        return OverSsm(host.name, host.reach.instance_id, mark=mark)
+    return open_builder(host, builder, documents, mark=mark, observing=observing, credentials=credentials)
 
 
 def needs_builder(host: Host) -> str:

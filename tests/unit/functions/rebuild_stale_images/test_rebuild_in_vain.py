@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.rebuild_stale_images import building
+from functions.rebuild_stale_images import hosts
 from functions.rebuild_stale_images.actions import FinishBuild
 from functions.rebuild_stale_images.building import Builders
 from paydown.clients.codebuild import Build, BuildState
@@ -124,7 +124,7 @@ def engine(world: World, monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     world.registry.held["team/app", "latest"] = old
     world.settings["builders"].insert(0, {"images": f"{HOST}/team/app", "by": {"via": "host", "host": "build-1"}})
     made = FakeEngine(world, config)
-    monkeypatch.setattr(building, "open_builds", lambda host: made)
+    monkeypatch.setattr(hosts, "open_builds", lambda host: made)
     monkeypatch.setattr("functions.rebuild_stale_images.app.Builders", Builders)
     return made
 

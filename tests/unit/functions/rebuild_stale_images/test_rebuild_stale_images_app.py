@@ -12,7 +12,8 @@ import pytest
 
 from functions.rebuild_stale_images.actions import FinishBuild, Rebuild
 from functions.rebuild_stale_images.app import RebuildStaleImages
-from functions.rebuild_stale_images.building import Builders, job_of
+from functions.rebuild_stale_images.hosts import HostBuilds
+from functions.rebuild_stale_images.jobs import job_of
 from functions.rebuild_stale_images.settings import Builder
 from paydown.clients.codebuild import Build, BuildState
 from paydown.clients.registry_content import OCI_INDEX, OCI_MANIFEST, Manifest
@@ -30,6 +31,11 @@ from tests.unit.functions.rebuild_stale_images.conftest import (
     WEB,
     World,
     flat,
+)
+
+FOREGROUND = (
+    "built by build-1 in the foreground: a build or push that takes more than 24 s is stopped, as the policy names no "
+    "`builder` image"
 )
 
 
@@ -167,34 +173,67 @@ def test_an_image_or_builder_that_went_is_left(world: World) -> None:
 @pytest.mark.parametrize(
     ("by", "change", "why"),
     [
-        ({"via": "host", "host": "far"}, {}, "host/far is reached over ssm: a host builds over tcp or unix only"),
         ({"via": "host", "host": "gone"}, {}, "the inventory has 0 hosts that answer to gone, not one"),
+        ({"via": "host", "host": "gone", "builder": "b:1"}, {}, "the inventory has 0 hosts that answer to gone"),
         ({"via": "host", "host": "build-1"}, {"sources": []}, f"the inventory has 0 sources of {APP}, not one"),
         ({"via": "host", "host": "build-1"}, {"secret": "s"}, "app wants credentials, and an engine gets none"),
         ({"via": "host", "host": "build-1"}, {"url": "https://git.example/app"}, "must end with .git"),
-        ({"via": "host", "host": "build-1"}, {"system": "ecr"}, "our role does not push"),
+        ({"via": "host", "host": "far"}, {"url": "https://git.example/a'b.git"}, 'Parameter "Source" has value'),
+        ({"via": "host", "host": "far"}, {"context": "a/../../etc"}, 'Parameter "Source" has value'),
+        ({"via": "host", "host": "far"}, {"context": "a b"}, "cannot be named to an engine"),
+        ({"via": "host", "host": "far"}, {"dockerfile": "$(id)"}, 'Parameter "Dockerfile" has value'),
+        ({"via": "host", "host": "far"}, {"dockerfile": "a/../../b"}, 'Parameter "Dockerfile" has value'),
+        ({"via": "host", "host": "far", "ref": "{branch}"}, {}, 'Parameter "Source" has value'),
     ],
 )
 def test_what_a_host_cannot_build_is_left_out_with_the_reason(
     world: World, by: dict[str, str], change: dict[str, Any], why: str
 ) -> None:
     world.settings["builders"].insert(0, {"images": f"{HOST}/team/app", "by": by})
-    source = {**INVENTORY["sources"][0], **{name: it for name, it in change.items() if name in ("secret", "url")}}
+    source = {**INVENTORY["sources"][0], **{name: it for name, it in change.items() if name != "sources"}}
     world.inventory = {**INVENTORY, "sources": change.get("sources", [source])}
-    if "system" in change:
-        [first, other] = INVENTORY["registries"]
-        world.inventory = {**INVENTORY, "registries": [{**first, "system": "ecr"}, other]}
     draft = world.plan()
     assert why in draft.before["refused"][APP]
     assert not any(name == APP for _, name in flat(draft))
 
 
+@pytest.mark.parametrize(
+    ("by", "note"),
+    [
+        ({"via": "host", "host": "far"}, "built and pushed by far with its own login"),
+        (
+            {"via": "host", "host": "build-1", "builder": "images.example:5000/builder:1"},
+            "built and pushed in containers of images.example:5000/builder:1, which get the engine of build-1",
+        ),
+        (
+            {"via": "host", "host": "build-1"},
+            FOREGROUND,
+        ),
+        (CODEBUILD, ""),
+    ],
+)
+def test_a_plan_tells_how_a_host_builds(world: World, by: dict[str, str], note: str) -> None:
+    world.settings["builders"].insert(0, {"images": f"{HOST}/team/app", "by": by})
+    notes = [action.note for stage in world.plan().stages for action in stage if action.object == APP]
+    assert notes[0].partition("; ")[2] == note
+    assert "; " not in notes[1]
+
+
+def test_a_host_may_push_to_ecr(world: World) -> None:
+    [first, other] = INVENTORY["registries"]
+    world.inventory = {**INVENTORY, "registries": [{**first, "system": "ecr"}, other]}
+    world.settings["builders"] = [{"images": f"{HOST}/team/app", "by": {"via": "host", "host": "far"}}]
+    draft = world.plan()
+    assert draft.before["refused"] == {}
+    assert {name for _, name in flat(draft)} == {APP}
+
+
 def test_a_context_is_named_from_the_inventory_alone() -> None:
-    source = {**INVENTORY["sources"][0], "context": "docker/app", "dockerfile": "docker/app/Dockerfile.prod"}
+    source = {**INVENTORY["sources"][0], "context": "docker/app/", "dockerfile": "docker/app/Dockerfile.prod"}
     inventory = Inventory.parse({**INVENTORY, "sources": [source]})
     builder = Builder.model_validate({"images": "*", "by": {"via": "host", "host": "build-1", "ref": "v{tag}"}})
     job = job_of(inventory.registries[0], "team/app", "1.2", builder, "run-1")
-    context = Builders(inventory)._context(job)
+    context = HostBuilds(inventory)._context(job)
     assert context.remote == "https://git.example/app.git#v1.2:docker/app"
     assert context.dockerfile == "Dockerfile.prod"
 

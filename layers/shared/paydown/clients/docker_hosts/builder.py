@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlencode
 
 from paydown.clients.command_documents import read_document
+from paydown.clients.docker_hosts import logins
 from paydown.clients.docker_hosts.builds import BuildFailed, BuildHost, Credentials, TooLong
 from paydown.clients.docker_hosts.containers import remove_container
 from paydown.clients.docker_hosts.engine import Way
+from paydown.clients.docker_hosts.logins import Login
 from paydown.clients.docker_hosts.reading import one_line
 from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS, NO_DOCKER, NO_ENGINE
+from paydown.clients.docker_hosts.streams import Demultiplexer
 from paydown.clients.docker_hosts.wire import Refused, Wires
 from paydown.errors import PermanentError, RetryableError
 
@@ -50,7 +53,6 @@ UNFIT = 12
 Parameters = Mapping[str, Sequence[str]]
 
 _READ_BYTES = 65_536
-_HEAD_BYTES = 8
 _OUT, _ERR = 1, 2
 
 
@@ -114,15 +116,19 @@ class BuilderContainer(BuildHost):
             raise self._failure(document, ended)
         return ended.out
 
-    def start(self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE) -> None:
-        """Begin with a document that takes long. Returns while it goes on."""
-        with self._started(document, parameters, needs) as watch:
+    def start(
+        self, document: str, parameters: Parameters, needs: Needs = Needs.ENGINE, login: Login | None = None
+    ) -> None:
+        """Begin with a document that takes long. Returns while it goes on. `login` takes the place of the host's."""
+        with self._started(document, parameters, needs, login) as watch:
             ended = watch.ended(time.monotonic() + START_SECONDS)
         if ended and ended.code:
             raise self._failure(document, ended)
 
     @contextmanager
-    def _started(self, document: str, parameters: Parameters, needs: Needs) -> Iterator[_Watch]:
+    def _started(
+        self, document: str, parameters: Parameters, needs: Needs, login: Login | None = None
+    ) -> Iterator[_Watch]:
         """A container in which a document runs; it is removed if an exception ends this."""
         if self._observing and needs > Needs.LOOK:
             raise PermanentError(f"{self._name}: {document} is not run while observing")
@@ -131,8 +137,10 @@ class BuilderContainer(BuildHost):
         command = ["timeout", "--kill-after=5", f"{found.seconds(values):.0f}", "sh", "-c", found.script(values)]
         with self._opened() as (client, wires):
             self._sweep(client)
-            container = self._made(client, command, needs)
+            container = self._made(client, command, needs, login)
             try:
+                if login:
+                    client.put_archive(container, "/", logins.archive(login))
                 with closing(_Watch(self._name, wires, container)) as watch:
                     client.start(container)
                     yield watch
@@ -141,16 +149,16 @@ class BuilderContainer(BuildHost):
                     remove_container(client, container)
                 raise
 
-    def _made(self, client: APIClient, command: Sequence[str], needs: Needs) -> str:
+    def _made(self, client: APIClient, command: Sequence[str], needs: Needs, login: Login | None) -> str:
         from docker.errors import ImageNotFound
 
         try:
-            return self._create(client, command, needs)
+            return self._create(client, command, needs, login)
         except ImageNotFound:
             self._pull()
-            return self._create(client, command, needs)
+            return self._create(client, command, needs, login)
 
-    def _create(self, client: APIClient, command: Sequence[str], needs: Needs) -> str:
+    def _create(self, client: APIClient, command: Sequence[str], needs: Needs, login: Login | None) -> str:
         made = client.create_container(
             self._image,
             entrypoint=list(command),
@@ -161,7 +169,7 @@ class BuilderContainer(BuildHost):
                 "HOME": "/root",
                 "PAYDOWN_BASES": self._place,
                 "DOCKER_HOST": f"unix://{SOCKET}",
-                "DOCKER_CONFIG": LOGIN,
+                "DOCKER_CONFIG": f"/{logins.FOLDER}" if login else LOGIN,
             },
             labels={LABEL: self._mark},
             healthcheck={"test": ["NONE"]},
@@ -303,27 +311,3 @@ def _broken() -> Iterator[None]:
         yield
     except http.client.HTTPException as error:
         raise ConnectionError(f"the connection broke: {error!r}") from error
-
-
-class Demultiplexer:
-    """Takes the two streams apart that an engine sends as one: pieces, each after a head of 8 bytes."""
-
-    def __init__(self) -> None:
-        self._stream = 0
-        self._left = 0
-        self._head = b""
-
-    def take(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """The pieces in some more bytes, each with the number of its stream."""
-        at = 0
-        while at < len(data):
-            if not self._left:
-                need = _HEAD_BYTES - len(self._head)
-                self._head, at = self._head + data[at : at + need], at + need
-                if len(self._head) == _HEAD_BYTES:
-                    self._stream, self._left = self._head[0], int.from_bytes(self._head[4:], "big")
-                    self._head = b""
-                continue
-            piece = data[at : at + self._left]
-            at, self._left = at + len(piece), self._left - len(piece)
-            yield self._stream, piece
