@@ -13,9 +13,11 @@ from typing import Any
 from functions.promote_image.copying import Place, attach, copy_blobs, copy_manifests, lost
 from functions.promote_image.facts import Lack, Subject, found_too_bad, lacks, not_scanned
 from functions.promote_image.image import Image, read_image
+from functions.promote_image.scans import Scans
 from functions.promote_image.settings import Route, Settings
 from paydown.clients import aws
 from paydown.clients.registry import open_registry
+from paydown.clients.registry_ecr import refusal
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError
 from paydown.events import Event, ImagePushed, ImageScanned, Severity, UndoRequested
@@ -125,7 +127,7 @@ class PromoteImages(Toil[Tag]):
             image = read_image(source.api, source.repository, digest, attached=route.referrers or _signature(route))
         except NotThere as error:
             return Draft.of(why=f"{digest} is not whole in {target.repository.ref}: {error}")
-        lacking = list(lacks(route.require, subject, image, self._images, self.now()))
+        lacking = list(lacks(route.require, subject, image, self._scans(target), self.now()))
         if lacking:
             return _waits(route, lacking)
         more: dict[str, Any] = {"overridden": overridden} if overridden else {}
@@ -168,6 +170,8 @@ class PromoteImages(Toil[Tag]):
             return _Stand(why=text, overridden=True)
         if known is not None and self._images.later(subject.place, known.digest, subject.since):
             return _Stand(why=f"{what}:{tag} was promoted to {known.digest}, which came later than this")
+        if refused := refusal(destination, (tag,) if current else ()):
+            return _Stand(why=f"{what}: {refused}")
         action = PromoteImage(
             object=f"{registry.name}/{destination.name}:{tag}@{digest}",
             precondition=f"the tag points to {current or 'nothing'}",
@@ -225,9 +229,8 @@ class PromoteImages(Toil[Tag]):
         """What scans have told since this was planned."""
         if action.findings_below is None:
             return None
-        place = target.repository.uid
-        why = found_too_bad(action.findings_below, place, image, self._images)
-        why = why or not_scanned(place, image, self._images)
+        scans = self._scans(target)
+        why = found_too_bad(action.findings_below, image, scans) or not_scanned(image, scans)
         return Moot(f"findings_below: {why} since this was planned") if why else None
 
     # -- verify -------------------------------------------------------------------------------------------------------
@@ -320,6 +323,9 @@ class PromoteImages(Toil[Tag]):
     def _place(repository: Repository, *, writes: bool = False) -> Place:
         registry = repository.registry
         return Place(open_registry(registry, aws.secret, operator=writes), repository.name, registry.uid)
+
+    def _scans(self, target: Tag) -> Scans:
+        return Scans(self._images, target.repository)
 
     @property
     def _images(self) -> Images:

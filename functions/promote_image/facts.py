@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import get_args
 
 from functions.promote_image.image import Image
+from functions.promote_image.scans import Scans
 from functions.promote_image.settings import Required
 from paydown.events import Severity
-from paydown.ledger.images import Images, Scan
+from paydown.ledger.images import Scan
 
 SEVERITIES: tuple[str, ...] = get_args(Severity)
 SOONEST, LATEST = timedelta(minutes=1), timedelta(hours=1)
@@ -38,12 +39,12 @@ class Subject:
     since: datetime
 
 
-def lacks(required: Required, subject: Subject, image: Image, images: Images, now: datetime) -> Iterator[Lack]:
+def lacks(required: Required, subject: Subject, image: Image, scans: Scans, now: datetime) -> Iterator[Lack]:
     """What does not hold. An approval is not among these: the guards ask for it."""
     if required.findings_below is not None:
-        if why := found_too_bad(required.findings_below, subject.place, image, images):
+        if why := found_too_bad(required.findings_below, image, scans):
             yield Lack("findings_below", why)
-        elif unknown := not_scanned(subject.place, image, images):
+        elif unknown := not_scanned(image, scans):
             yield Lack("findings_below", unknown, again(subject.since, now))
     if required.signature and not image.signed():
         yield Lack("signature", "none is attached to it", again(subject.since, now))
@@ -52,21 +53,21 @@ def lacks(required: Required, subject: Subject, image: Image, images: Images, no
         yield Lack("soak_seconds", f"it was first seen here at {subject.since:%Y-%m-%d %H:%M:%S}Z", soaked)
 
 
-def not_scanned(place: str, image: Image, images: Images) -> str:
+def not_scanned(image: Image, scans: Scans) -> str:
     """Of what no scan was told; empty if one was of the image itself, or of each platform of an index."""
-    if images.scan(place, image.digest) is not None:
+    if scans.of(image.digest):
         return ""
     platforms = image.platforms()
-    unknown = [one for one in platforms if images.scan(place, one) is None]
+    unknown = [one for one in platforms if not scans.of(one)]
     if unknown:
         return f"no scan of it was told, and none of {len(unknown)} of its {len(platforms)} platforms: {unknown[0]}"
     return "" if platforms else "no scan of it was told"
 
 
-def found_too_bad(below: str, place: str, image: Image, images: Images) -> str:
+def found_too_bad(below: str, image: Image, scans: Scans) -> str:
     """What the scans of an image and of its platforms found that is as bad as `below`, or worse; empty if nothing."""
-    scans = ((one, images.scan(place, one)) for one in (image.digest, *image.platforms()))
-    found = [(one, why) for one, scan in scans if scan is not None and (why := too_bad(scan, below))]
+    all_of_it = ((one, scan) for one in (image.digest, *image.platforms()) for scan in scans.of(one))
+    found = [(one, why) for one, scan in all_of_it if (why := too_bad(scan, below))]
     return "; ".join(why if one == image.digest else f"{why} of the platform {one}" for one, why in found)
 
 

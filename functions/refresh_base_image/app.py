@@ -10,18 +10,19 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+from functions.refresh_base_image import in_ecr
 from functions.refresh_base_image import strays as looking
 from functions.refresh_base_image.actions import BuildBase, CheckBase, ListStrays, PushBase, TagBase
 from functions.refresh_base_image.back import point_back, take_back
-from functions.refresh_base_image.comparing import Changes, differing, unexpected
-from functions.refresh_base_image.published import CURRENT, LARGEST_CONFIG, Published, annotated, notes_for, published
+from functions.refresh_base_image.comparing import SHOWN, Changes, differing, unexpected
+from functions.refresh_base_image.published import CURRENT, LARGEST_CONFIG, annotated, notes_for, published
 from functions.refresh_base_image.settings import Base, Settings
 from paydown.clients import aws
 from paydown.clients.base_contents import Candidate, Contents, candidate_name
 from paydown.clients.bases import BuildHost, needs_builder, open_build_host
 from paydown.clients.registry import RegistryApi, credentials_of, open_registry
+from paydown.clients.registry_ecr import refusal
 from paydown.errors import PermanentError
 from paydown.events import Event, Sweep, utc
 from paydown.inventory import Host, Inventory, Registry, Repository, Ssm
@@ -47,9 +48,7 @@ __all__ = ["RefreshBaseImage", "Settings", "handler"]
 
 DOCUMENTS = Path(__file__).resolve().parent / "documents"
 LOOK_AGAIN = timedelta(seconds=15)
-SHOWN = 40
-"""Packages, files and images that a plan or its evidence names."""
-LISTED = 200
+DAY = "%Y%m%d"
 REMEMBERED = timedelta(days=90)
 TOLD = (Outcome.VERIFIED, Outcome.SKIPPED)
 """What was told, or said again to be as it was told; what is only observed is told to nobody."""
@@ -78,12 +77,13 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         base = self._base(target)
         if base is None:
             return Draft(why=f"the settings do not say how {_name(target)} is made")
-        if target.registry.system == "ecr":
-            return Draft(why="a base image is not pushed to ECR: its host would need a login that lasts")
         host = self._host(base)
         over_socket = not isinstance(host.reach, Ssm)
         if over_socket and not base.builder:
-            return Draft(why=needs_builder(host))
+            return Draft(why=needs_builder(host), code="invalid_settings")
+        # The dated tag is put twice: on what the engine pushed, and on the same with its annotations.
+        if refused := refusal(target, (self.now().strftime(DAY), CURRENT)):
+            return Draft(why=f"{_name(target)}: {refused}", code="invalid_settings")
         packages = self._builder(base).packages(base.recipe)
         api = self._api(target)
         last = published(api, target.name, CURRENT)
@@ -93,7 +93,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         tag = self._free_tag(api.tags(target.name))
         dated, now = f"{_name(target)}:{tag}", last.digest if last else ""
         changes = Changes.between(last.packages if last else {}, packages)
-        note = _note(changes, last)
+        note = changes.note if last else f"the first one, of {len(changes.added)} packages"
         if over_socket:
             note += f"; in containers of {base.builder}, which get the engine of {host.name} and may mount"
         return Draft.of(
@@ -115,7 +115,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             digest=now,
             host=host.name,
             packages=len(packages),
-            **_shown(changes),
+            **changes.shown(),
         )
 
     def population(self, target: Repository | Registry) -> Population | None:
@@ -128,7 +128,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             case ListStrays():
                 return Done({"images": len(action.images)})
             case BuildBase() if isinstance(target, Repository):
-                return self._build(action, self._settled(target))
+                return self._build(action, target, self._settled(target))
             case CheckBase() if isinstance(target, Repository):
                 return self._check(action, target, self._settled(target))
             case PushBase() if isinstance(target, Repository):
@@ -179,12 +179,12 @@ class RefreshBaseImage(Toil[Repository | Registry]):
 
     # -- the steps ----------------------------------------------------------------------------------------------------
 
-    def _build(self, action: BuildBase, base: Base) -> Applied:
+    def _build(self, action: BuildBase, target: Repository, base: Base) -> Applied:
         builder = self._builder(base)
         candidate = builder.read(action.key)
         if candidate.diff_id and not candidate.running:
             return Done({"diff_id": candidate.diff_id, "image": candidate.image})
-        self._raise_own_failure(candidate)
+        self._raise_own_failure(candidate, target, base)
         if not candidate.running:
             builder.build(action.key, self.run_id, base.recipe)
         return NotYet(self.now() + LOOK_AGAIN, f"{base.host} bootstraps")
@@ -199,9 +199,10 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             if isinstance(contents, Contents):
                 found.append(contents)
                 continue
-            self._raise_own_failure(contents)
+            self._raise_own_failure(contents, target, base)
             if not contents.running:
-                builder.unpack(name, self.run_id)
+                of_host = name == names[0]  # the candidate is no registry's
+                builder.unpack(name, self.run_id, None if of_host else in_ecr.login(target, self._host(base)))
         if len(found) < len(names):
             return NotYet(self.now() + LOOK_AGAIN, f"{base.host} lists what is in them")
         new, old = found[0], found[1] if last else None
@@ -232,9 +233,9 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             if there.config != candidate.image:
                 raise PermanentError(f"{action.object} is another image meanwhile")
             return Done({"pushed": there.digest})
-        self._raise_own_failure(candidate)
+        self._raise_own_failure(candidate, target, base)
         if not candidate.running:
-            builder.push(action.key, self.run_id, action.object)
+            builder.push(action.key, self.run_id, action.object, in_ecr.login(target, self._host(base)))
         return NotYet(self.now() + LOOK_AGAIN, f"{base.host} pushes {action.object}")
 
     def _tag(self, action: TagBase, target: Repository, base: Base) -> Applied:
@@ -258,38 +259,19 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             api.put_manifest(target.name, tag, made)
         return Done({"digest": made.digest})
 
-    def _raise_own_failure(self, candidate: Candidate) -> None:
+    def _raise_own_failure(self, candidate: Candidate, target: Repository, base: Base) -> None:
         """What an earlier run failed with is tried again."""
         if candidate.failed and candidate.failed[0] == self.run_id and not candidate.running:
-            raise PermanentError(candidate.failed[1])
+            raise PermanentError(in_ecr.explained(candidate.failed[1], target, self._host(base)))
 
     # -- strays -------------------------------------------------------------------------------------------------------
 
     def _plan_strays(self, target: Registry) -> Draft:
         if not self.settings.strays:
             return Draft(why="the settings do not want images looked at")
-        if target.system == "ecr":
-            return Draft(why="images in ECR are not looked at")
         bases = looking.own_bases(self.inventory, self._open)
         found = looking.strays(target, self._open(target), bases, self.settings.strays)
-        told = hashlib.sha256(json.dumps(found.names).encode()).hexdigest()[:16]
-        seen: dict[str, Any] = {
-            "told": told,
-            "bases": len(bases),
-            "images": found.looked,
-            "left": found.left,
-            "strays": len(found.names),
-            "names": list(found.names[:LISTED]),
-        }
-        if not found.names:
-            return Draft.of(why="each image stands on a base of one's own", **seen)
-        if self._told(target) == told:
-            return Draft.of(why="the same images stand on no base of one's own as the last time", **seen)
-        note = f"{len(found.names)} of {found.looked} images"
-        action = ListStrays(
-            object=target.ref, precondition=f"list {told} is not told", images=found.names[:LISTED], note=note
-        )
-        return Draft.of([action], **seen)
+        return looking.listing(target, found, len(bases), self._told(target))
 
     def _told(self, target: Registry) -> str:
         now = self.now()
@@ -329,7 +311,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
     def _login(self, image: str) -> Mapping[str, str]:
         """The credentials with which an engine pulls an image; none for a registry that the inventory does not have."""
         name = image.partition("/")[0]
-        found = next((one for one in self.inventory.registries if one.name == name and one.system != "ecr"), None)
+        found = next((one for one in self.inventory.registries if one.name == name), None)
         if found is None:
             return {}
         login = credentials_of(found, aws.secret)
@@ -343,7 +325,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
 
     def _free_tag(self, tags: Iterable[str]) -> str:
         """The day, and a number if that has a base already."""
-        day, taken = self.now().strftime("%Y%m%d"), set(tags)
+        day, taken = self.now().strftime(DAY), set(tags)
         return next(tag for tag in (day, *(f"{day}.{number}" for number in range(1, 1_000))) if tag not in taken)
 
 
@@ -354,22 +336,6 @@ def key_of(base: Base, packages: Mapping[str, str]) -> str:
 
 def _name(target: Repository) -> str:
     return f"{target.registry.name}/{target.name}"
-
-
-def _note(changes: Changes, last: Published | None) -> str:
-    if last is None:
-        return f"the first one, of {len(changes.added)} packages"
-    return (
-        f"{len(changes.changed)} packages have another version, {len(changes.added)} came, {len(changes.removed)} went"
-    )
-
-
-def _shown(changes: Changes) -> dict[str, Any]:
-    return {
-        "added": list(changes.added[:SHOWN]),
-        "removed": list(changes.removed[:SHOWN]),
-        "changed": list(changes.changed[:SHOWN]),
-    }
 
 
 handler = handler_for(RefreshBaseImage)

@@ -32,6 +32,9 @@ GHOSTS = (
 )
 """Patterns of the same that the packages of rpm and the C library call theirs without bringing them."""
 
+SHOWN = 40
+"""Packages and files that a plan or its evidence names."""
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -54,6 +57,15 @@ class Changes:
     def names(self) -> frozenset[str]:
         """The names of all of them, without their architectures."""
         return frozenset(name.partition("/")[0] for name in (*self.added, *self.removed, *self.changed))
+
+    @property
+    def note(self) -> str:
+        """How many there are of each, in words."""
+        return f"{len(self.changed)} packages have another version, {len(self.added)} came, {len(self.removed)} went"
+
+    def shown(self) -> dict[str, list[str]]:
+        """The first of each, for a plan and its evidence."""
+        return {name: list(getattr(self, name)[:SHOWN]) for name in ("added", "removed", "changed")}
 
 
 def unexpected(new: Contents, last: Contents | None, base: Base) -> list[str]:

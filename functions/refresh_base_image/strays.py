@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,16 +10,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from functions.refresh_base_image.actions import ListStrays
 from paydown.clients.registry import RegistryApi
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError
 from paydown.inventory import Inventory, Registry
+from paydown.plan import Draft
 
 AT_ONCE = 8
 BASE_TAGS = 400
 """Tags of one base repository that are known as bases: those of more than a year, the newest first."""
 LARGEST_CONFIG = 4_000_000
 CHILDREN = 16
+LISTED = 200
 
 Layers = tuple[str, ...]
 
@@ -36,7 +40,7 @@ def own_bases(inventory: Inventory, connect: Callable[[Registry], RegistryApi]) 
     """The layers of every base image in the registries of the inventory."""
     found: set[Layers] = set()
     for registry in inventory.registries:
-        if registry.system == "ecr" or not registry.bases:
+        if not registry.bases:
             continue
         api = connect(registry)
         for repository in registry.bases:
@@ -61,6 +65,28 @@ def strays(registry: Registry, api: RegistryApi, bases: frozenset[Layers], limit
 def stands_on(layers: Layers, bases: Iterable[Layers]) -> bool:
     """Whether an image begins with all the layers of a base. One without layers is built from nothing, and does."""
     return not layers or any(layers[: len(base)] == base for base in bases)
+
+
+def listing(registry: Registry, found: Strays, bases: int, told: str) -> Draft:
+    """The draft that tells of them, unless `told` (the list that was told last) is the same."""
+    key = hashlib.sha256(json.dumps(found.names).encode()).hexdigest()[:16]
+    names = found.names[:LISTED]
+    seen: dict[str, Any] = {
+        "told": key,
+        "bases": bases,
+        "images": found.looked,
+        "left": found.left,
+        "strays": len(found.names),
+        "names": list(names),
+    }
+    if not found.names:
+        return Draft.of(why="each image stands on a base of one's own", **seen)
+    if told == key:
+        return Draft.of(why="the same images stand on no base of one's own as the last time", **seen)
+    note = f"{len(found.names)} of {found.looked} images"
+    return Draft.of(
+        [ListStrays(object=registry.ref, precondition=f"list {key} is not told", images=names, note=note)], **seen
+    )
 
 
 def _tags(registry: Registry, api: RegistryApi) -> Iterator[tuple[str, str]]:

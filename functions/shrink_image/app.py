@@ -246,8 +246,6 @@ class ShrinkImage(Toil[Tag]):
             found.append("its tag would be too long")
         elif image_id(api, target.repository.name, tag) is not None:
             found.append(f"{NEVER}: {_name(target)}:{tag} is there")
-        if target.repository.registry.system == "ecr":
-            found.append("it lies in ECR, to which nothing is pushed from here")
         if not self._trial(target).commands:
             found.append("the settings name no command to try it with (trials)")
         if not self.inventory.hosts_that_build(target.repository.registry.name, target.repository.name):

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -41,12 +42,17 @@ WAYS = ("unix", "tcp", "ssm")
 
 @dataclass
 class Engine:
-    """A dockerd below `folder`, on a unix socket and, with mutual TLS, on a port of 127.0.0.1."""
+    """A dockerd below `folder`, on a unix socket and, with mutual TLS, on a port of 127.0.0.1.
+
+    With a `proxy` (its URL) it gets to all registries through that, and speaks HTTP with those that are `insecure`.
+    """
 
     folder: Path
     authority: Authority = field(default_factory=Authority)
     port: int = field(default_factory=free_port)
     driver: str = ""
+    proxy: str = ""
+    insecure: tuple[str, ...] = ()
     service: Service | None = field(default=None, init=False)
     _client: docker.APIClient | None = field(default=None, init=False)
 
@@ -77,7 +83,7 @@ class Engine:
         for name, text in (("ca.pem", self.authority.cert), ("cert.pem", server.cert), ("key.pem", server.key)):
             (self.folder / name).write_text(text)
         config = self.folder / "daemon.json"
-        config.write_text("{}")  # not the machine's own
+        config.write_text(json.dumps({"insecure-registries": self.insecure} if self.insecure else {}))  # no other
         options = ["--storage-driver", self.driver or "overlay2"]
         options += ["--host", self.host, "--host", f"tcp://127.0.0.1:{self.port}"]
         options += ["--data-root", str(self.root), "--exec-root", str(self.folder / "exec")]
@@ -90,6 +96,7 @@ class Engine:
             ["dockerd", *options],
             log=self.folder / "dockerd.log",
             ready=self._answers,
+            environment=dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), self.proxy) if self.proxy else {},
             start_seconds=60,
             stop_seconds=20,
         )
@@ -235,14 +242,14 @@ def sleeper(folder: Path) -> bytes:
 
 
 @contextmanager
-def engine_in_memory(folder: Path, size: str = MEMORY, driver: str = "") -> Iterator[Engine]:
+def engine_in_memory(folder: Path, size: str = MEMORY, **settings: Any) -> Iterator[Engine]:
     """An engine that runs meanwhile, with its data in memory: builders wait for the disk more than they work."""
     need_program("dockerd", "docker.io")
     need_program("docker", "docker.io")
     need(os.geteuid() == 0, "only root can start dockerd")
     options = f"size={size}"
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=False).returncode == 0
-    engine = Engine(folder, driver=driver)
+    engine = Engine(folder, **settings)
     try:
         yield engine.start()
     finally:

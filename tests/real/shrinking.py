@@ -81,13 +81,21 @@ def images(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> I
 class Shrinking:
     """Pushes of one repository, and the runs that they begin."""
 
-    def __init__(self, engine: Engine, registry: Registry, ledger: Ledger, name: str) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        registry: Registry,
+        ledger: Ledger,
+        name: str,
+        api: RegistryApi | None = None,
+        system: str = "distribution",
+    ) -> None:
         self.builds = Builds(engine, registry, name)
         self.ledger, self.registry, self.engine, self.name = ledger, registry, engine, name
-        self.api = RegistryApi(registry.url, dict)
+        self.api = api or RegistryApi(registry.url, dict)
         self.pushes = 0
         host = {"uid": "h1", "name": "build-1", "reach": Unix(via="unix", path=str(engine.socket)).model_dump()}
-        declared = {"uid": "r1", "name": registry.host, "url": registry.url}
+        declared = {"uid": "r1", "name": registry.host, "url": registry.url, "system": system}
         inventory = {"hosts": [{**host, "builds": [f"{registry.host}/*"]}], "registries": [declared]}
         ledger.inventory.publish(inventory, "test", datetime.now(UTC))
 

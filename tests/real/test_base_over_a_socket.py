@@ -171,7 +171,7 @@ def test_without_a_builder_the_host_is_left_alone(settled: SocketSite) -> None:
     settled.allow()
     run, _ = settled.sweep()
     why = "host/build-1 is reached by unix: the settings must name a `builder` image for a bootstrap there"
-    assert (run.status.value, run.reasons[0].text) == ("Skipped", why)
+    assert (run.status.value, run.reasons[0].code, run.reasons[0].text) == ("Refused", "invalid_settings", why)
 
 
 def test_a_builder_that_is_not_there_is_named(settled: SocketSite) -> None:

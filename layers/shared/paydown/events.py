@@ -89,7 +89,7 @@ class ImageScanned(Event):
     `tags` are those that the sender names, which need not be all that point to the image.
     """
 
-    foreign_detail_types = (("aws.ecr", "ECR Image Scan"),)
+    foreign_detail_types = (("aws.ecr", "ECR Image Scan"), ("aws.inspector2", "Inspector2 Scan"))
 
     registry: Name
     repository: Name

@@ -12,13 +12,14 @@ import pytest
 from botocore.stub import Stubber
 
 from paydown.clients import aws, registry_ecr
-from paydown.clients.registry import credentials_of
+from paydown.clients.registry import EcrApi, credentials_of, open_registry
 from paydown.clients.registry_content import DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Manifest
-from paydown.clients.registry_ecr import EcrRepository
+from paydown.clients.registry_ecr import EcrRepository, Findings, refusal
 from paydown.clients.registry_storage import Refused, Revision, until_next
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError, RetryableError
-from paydown.inventory import Registry
+from paydown.inventory import Registry, Repository
+from tests.fixtures import payload
 
 NAME = "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
 REGISTRY = Registry(uid="e", name=NAME, system="ecr", url=f"https://{NAME}", repositories=("team/app",))
@@ -202,3 +203,110 @@ def test_a_token_of_another_shape_is_not_told(ecr: Stubber) -> None:
 def test_a_registry_that_is_not_ours_to_ask(ecr: Stubber, name: str) -> None:
     with pytest.raises(PermanentError, match=r"no name as|another region"):
         EcrRepository(REGISTRY.model_copy(update={"name": name}), "team/app")
+
+
+DESCRIBED = {"registryId": "123456789012", "repositoryNames": ["team/app"]}
+
+
+def described(mutability: str, *excluded: str) -> dict[str, Any]:
+    filters = [{"filterType": "WILDCARD", "filter": one} for one in excluded]
+    more = {"imageTagMutabilityExclusionFilters": filters} if filters else {}
+    return {"repositories": [{"repositoryName": "team/app", "imageTagMutability": mutability, **more}]}
+
+
+@pytest.mark.parametrize(
+    ("mutability", "excluded", "stuck"),
+    [
+        ("MUTABLE", [], ""),
+        ("IMMUTABLE", [], "20260701 and current"),
+        ("IMMUTABLE_WITH_EXCLUSION", ["curr*"], "20260701"),
+        ("IMMUTABLE_WITH_EXCLUSION", ["curr*", "2026*"], ""),
+        ("MUTABLE_WITH_EXCLUSION", ["2026*"], "20260701"),
+        ("MUTABLE_WITH_EXCLUSION", ["v*"], ""),
+    ],
+)
+def test_tags_that_cannot_move_are_known_before(
+    ecr: Stubber, repository: EcrRepository, mutability: str, excluded: list[str], stuck: str
+) -> None:
+    for _ in range(2):
+        ecr.add_response("describe_repositories", described(mutability, *excluded), DESCRIBED)
+    said = f"ECR does not let {stuck} move to another image: its tag mutability is {mutability}"
+    assert repository.refusal(("20260701", "current")) == (said if stuck else "")
+    assert repository.refusal() == ""
+
+
+def test_a_repository_that_is_not_there_takes_no_push(ecr: Stubber, repository: EcrRepository) -> None:
+    ecr.add_client_error("describe_repositories", "RepositoryNotFoundException", http_status_code=400)
+    assert repository.refusal() == "ECR has no such repository, and takes a push only to one that exists"
+    ecr.add_client_error("describe_repositories", "AccessDeniedException", http_status_code=400)
+    with pytest.raises(PermanentError, match=r"the settings of .*AccessDenied"):
+        repository.refusal()
+
+
+def test_only_ecr_is_asked_what_it_refuses() -> None:
+    other = Registry(uid="o", name="images.example", url="https://images.example")
+    assert refusal(Repository(uid="o/app", name="team/app", registry=other), ("current",)) == ""
+
+
+def findings(**more: Any) -> dict[str, Any]:
+    """An enhanced scan that goes on for good, as the client reads it."""
+    answer: dict[str, Any] = {**with_times(payload("ecr-scan-findings-enhanced")), **more}
+    return answer
+
+
+def with_times(value: Any) -> Any:
+    if isinstance(value, list):
+        return [with_times(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: datetime.fromisoformat(one) if name.endswith("At") else with_times(one) for name, one in value.items()
+    }
+
+
+def test_an_enhanced_scan_that_goes_on_has_findings(ecr: Stubber, repository: EcrRepository) -> None:
+    asked = {**WHERE, "imageId": {"imageDigest": digest(1)}, "maxResults": 1}
+    ecr.add_response("describe_image_scan_findings", findings(), asked)
+    found = repository.findings(digest(1))
+    assert found == Findings({"HIGH": 1, "MEDIUM": 4, "UNTRIAGED": 1}, datetime(2026, 7, 1, 12, tzinfo=UTC))
+
+
+def test_findings_that_are_not_counted_are_counted_here(ecr: Stubber, repository: EcrRepository) -> None:
+    listed = {name: value for name, value in findings()["imageScanFindings"].items() if name != "findingSeverityCounts"}
+    for more in ({}, {"nextToken": "more"}, {}):
+        ecr.add_response("describe_image_scan_findings", findings(imageScanFindings=listed, **more))
+    found = repository.findings(digest(1))
+    assert found is not None
+    assert found.counts == {"HIGH": 2}
+
+
+@pytest.mark.parametrize(
+    "status", ["PENDING", "IN_PROGRESS", "FAILED", "UNSUPPORTED_IMAGE", "SCAN_ELIGIBILITY_EXPIRED"]
+)
+def test_a_scan_that_came_to_no_end_says_nothing(ecr: Stubber, repository: EcrRepository, status: str) -> None:
+    ecr.add_response("describe_image_scan_findings", findings(imageScanStatus={"status": status}))
+    assert repository.findings(digest(1)) is None
+
+
+def test_a_scan_that_never_ended_and_none_at_all(ecr: Stubber, repository: EcrRepository) -> None:
+    ecr.add_response("describe_image_scan_findings", findings(imageScanFindings={}))
+    assert repository.findings(digest(1)) is None
+    for code in ("ScanNotFoundException", "ImageNotFoundException"):
+        ecr.add_client_error("describe_image_scan_findings", code, http_status_code=400)
+        assert repository.findings(digest(1)) is None
+    ecr.add_client_error("describe_image_scan_findings", "AccessDeniedException", http_status_code=400)
+    with pytest.raises(PermanentError, match="the scan of"):
+        repository.findings(digest(1))
+
+
+def test_repositories_are_listed_by_ecr_itself_and_only_for_patterns(ecr: Stubber) -> None:
+    api = open_registry(REGISTRY, pytest.fail)
+    assert isinstance(api, EcrApi)
+    assert list(api.repositories(("team/b", "team/a"))) == ["team/a", "team/b"]
+    listed = {"registryId": "123456789012", "maxResults": 1_000}
+    named = [{"repositoryName": name} for name in ("team/web", "other/app")]
+    ecr.add_response("describe_repositories", {"repositories": named, "nextToken": "more"}, listed)
+    ecr.add_response(
+        "describe_repositories", {"repositories": [{"repositoryName": "team/app"}]}, {**listed, "nextToken": "more"}
+    )
+    assert list(api.repositories(("team/*",), after="team/a")) == ["team/app", "team/web"]

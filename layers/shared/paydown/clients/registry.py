@@ -178,11 +178,28 @@ class RegistryApi(RegistrySession):
             self._call("DELETE", self._here(place, "upload"), _writing(repository))
 
 
+class EcrApi(RegistryApi):
+    """ECR's registry API, and ECR's own for what that does not list."""
+
+    def __init__(self, registry: Registry) -> None:
+        super().__init__(registry.url, lambda: registry_ecr.credentials(registry))
+        self._registry = registry
+
+    def repositories(self, patterns: tuple[str, ...], after: str = "") -> Iterator[str]:
+        """As of any registry; patterns take a role that may list them all."""
+        if not any(_WILD & set(pattern) for pattern in patterns):
+            yield from super().repositories(patterns, after)
+            return
+        yield from registry_ecr.repositories(self._registry, patterns, after)
+
+
 def open_registry(registry: Registry, secret: Callable[[str], Any], *, operator: bool = False) -> RegistryApi:
     """The client of a registry; nothing is sent before its first use. `secret` is `paydown.clients.aws.secret`.
 
     `operator` takes the credentials that may write and delete, if the inventory tells them apart.
     """
+    if registry.system == "ecr":
+        return EcrApi(registry)
     return RegistryApi(registry.url, lambda: credentials_of(registry, secret, operator=operator))
 
 

@@ -1,4 +1,4 @@
-"""Amazon ECR through its own API: what a repository keeps, read and deleted; and who we are to its registry API.
+"""Amazon ECR through its own API: which repositories there are, what one keeps, and who we are to its registry API.
 
 The shapes are those of the ECR API reference (2015-09-21). Of which account and region a registry is stands in its
 name. ECR does not tell when a tag was moved to another image; it takes our reading for a pull, so a pull is no sign of
@@ -11,8 +11,11 @@ import base64
 import binascii
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 from paydown.clients import aws
@@ -20,7 +23,7 @@ from paydown.clients.registry_content import IMAGES, INDEXES, Manifest
 from paydown.clients.registry_storage import MOST_LINKS, Refused, Revision, until_next
 from paydown.clients.web import NotThere
 from paydown.errors import PaydownError, PermanentError, RetryableError
-from paydown.inventory import Registry
+from paydown.inventory import Registry, Repository
 
 AT_ONCE = 100
 """Images in one call of BatchGetImage or BatchDeleteImage: the API's limit."""
@@ -31,7 +34,17 @@ MARGIN = timedelta(minutes=30)
 _NAME = re.compile(r"([0-9]{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _PASSING = frozenset({"UpstreamTooManyRequests", "UpstreamUnavailable"})
 _GONE = "ImageNotFound"
+_SCANNED = ("ACTIVE", "COMPLETE")
+"""States of a scan that has findings: of one that goes on for good, and of one that came to its end."""
 _tokens: list[tuple[datetime, dict[str, str]]] = []
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What ECR's scans have found of an image: `counts` by severity, in ECR's words, when a scan last ended (`at`)."""
+
+    counts: Mapping[str, int]
+    at: datetime
 
 
 class EcrRepository:
@@ -125,12 +138,75 @@ class EcrRepository:
             found[digest] = _fault(self._what, failure)
         return found
 
+    def refusal(self, moving: Iterable[str] = ()) -> str:
+        """Why ECR would take no push, or not let the tags `moving` lead to another image; empty if it would."""
+        with aws.translated(f"the settings of {self._what}"):
+            try:
+                named = {"registryId": self._named["registryId"], "repositoryNames": [self._named["repositoryName"]]}
+                found = self._client.describe_repositories(**named)["repositories"]
+            except self._client.exceptions.RepositoryNotFoundException:
+                found = []
+        if not found:
+            return "ECR has no such repository, and takes a push only to one that exists"
+        stuck = [tag for tag in moving if _is_immutable(found[0], tag)]
+        if stuck:
+            setting = found[0]["imageTagMutability"]
+            return f"ECR does not let {' and '.join(stuck)} move to another image: its tag mutability is {setting}"
+        return ""
+
+    def findings(self, digest: str) -> Findings | None:
+        """What ECR's scan, basic or enhanced, says of an image now; None if none of it came to an end."""
+        asked = {**self._named, "imageId": {"imageDigest": digest}}
+        exceptions = self._client.exceptions
+        with aws.translated(f"the scan of {self._what}@{digest}"):
+            try:
+                answer = self._client.describe_image_scan_findings(**asked, maxResults=1)
+            except (exceptions.ScanNotFoundException, exceptions.ImageNotFoundException):
+                return None
+        found = answer.get("imageScanFindings") or {}
+        at = found.get("imageScanCompletedAt")
+        if (answer.get("imageScanStatus") or {}).get("status") not in _SCANNED or at is None:
+            return None
+        counts = found.get("findingSeverityCounts")
+        return Findings(counts or self._counted(asked), at.astimezone(UTC))
+
+    def _counted(self, asked: Mapping[str, Any]) -> dict[str, int]:
+        """How many findings of each severity are listed: where there are none, ECR leaves the counts out, too."""
+        counts: Counter[str] = Counter()
+        paginator = self._client.get_paginator("describe_image_scan_findings")
+        with aws.translated(f"the findings of {self._what}"):
+            for page in paginator.paginate(**asked, PaginationConfig={"PageSize": PAGE}):
+                found = page.get("imageScanFindings") or {}
+                for one in (*found.get("findings", ()), *found.get("enhancedFindings", ())):
+                    counts[one.get("severity") or "UNDEFINED"] += 1
+        return dict(counts)
+
     def _pages(self, operation: str, **asked: Any) -> Iterator[Any]:
         pages = self._client.get_paginator(operation).paginate(
             **self._named, **asked, PaginationConfig={"PageSize": PAGE}
         )
         with aws.translated(f"images of {self._what}"):
             yield from pages
+
+
+def refusal(repository: Repository, moving: Iterable[str] = ()) -> str:
+    """Why a repository, if it is one of ECR, would not take a push, or not let tags move: `EcrRepository.refusal`."""
+    if repository.registry.system != "ecr":
+        return ""
+    return EcrRepository(repository.registry, repository.name).refusal(moving)
+
+
+def repositories(registry: Registry, patterns: Sequence[str], after: str = "") -> list[str]:
+    """The names of the repositories that match one of the patterns (`*`, `?`), sorted, beyond `after`."""
+    client, account = _client(registry)
+    found = []
+    with aws.translated(f"the repositories of {registry.name}"):
+        pages = client.get_paginator("describe_repositories").paginate(
+            registryId=account, PaginationConfig={"PageSize": PAGE}
+        )
+        for page in pages:
+            found += [one["repositoryName"] for one in page["repositories"]]
+    return sorted(name for name in found if name > after and any(fnmatchcase(name, one) for one in patterns))
 
 
 def credentials(registry: Registry) -> dict[str, str]:
@@ -163,6 +239,14 @@ def _client(registry: Registry) -> tuple[Any, str]:
     if named[2] != client.meta.region_name:
         raise PermanentError(f"{registry.ref} lies in another region than this function ({client.meta.region_name})")
     return client, named[1]
+
+
+def _is_immutable(repository: Mapping[str, Any], tag: str) -> bool:
+    """By what the repository says of all its tags, and of those that are excluded from that (`*` stands for any)."""
+    setting = repository.get("imageTagMutability") or "MUTABLE"
+    filters = [str(one.get("filter")) for one in repository.get("imageTagMutabilityExclusionFilters") or ()]
+    excluded = setting.endswith("_WITH_EXCLUSION") and any(fnmatchcase(tag, one) for one in filters)
+    return bool(setting.startswith("IMMUTABLE")) != excluded
 
 
 def _rules(text: str) -> list[dict[str, Any]]:

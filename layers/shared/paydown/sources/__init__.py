@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SENDERS = ("alertmanager", "github", "harbor", "registry", "roundup")
 """The senders of webhooks: the last part of the path under which each delivers, and the name of its file here."""
 
-BUS_SOURCES = {"aws.cloudwatch": "cloudwatch", "aws.ecr": "ecr"}
+BUS_SOURCES = {"aws.cloudwatch": "cloudwatch", "aws.ecr": "ecr", "aws.inspector2": "inspector"}
 """What the policy calls the services whose events come over the bus, by the envelope's `source`."""
 SCHEDULE = "schedule_"
 """Before the name of a toil type: its schedule, as a source."""

@@ -43,6 +43,8 @@ def from_envelope(envelope: dict[str, Any]) -> Event | None:
                 return ecr.image_pushed(ecr.ImageAction.model_validate(envelope))
             case "aws.ecr", "ECR Image Scan":
                 return ecr.image_scanned(ecr.ImageScan.model_validate(envelope))
+            case "aws.inspector2", "Inspector2 Scan":
+                return ecr.first_scanned(ecr.InspectorScan.model_validate(envelope))
     except ValidationError as error:
         raise InvalidEvent.from_validation(what, error) from None
     raise InvalidEvent(what, [("detail-type", f"{what!r} of {head.source[:128]!r} is no event that Paydown acts on")])

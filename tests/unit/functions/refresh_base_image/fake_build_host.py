@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 from paydown.clients.base_contents import Candidate, Contents, Entry, Recipe
+from paydown.clients.docker_hosts.logins import Login
 from paydown.clients.registry_content import DOCKER_MANIFEST, Manifest, digest_of
 from paydown.clients.web import NotThere
 
@@ -70,6 +71,7 @@ class FakeHost:
     candidate: Candidate = field(default_factory=Candidate)
     asked: list[str] = field(default_factory=list)
     diff_id: str = "sha256:" + "d" * 64
+    logins: list[Login | None] = field(default_factory=list)
 
     def packages(self, recipe: Recipe) -> dict[str, str]:
         return self.available
@@ -88,7 +90,12 @@ class FakeHost:
     def contents(self, image: str) -> Contents | Candidate:
         return self.built if image.startswith("paydown-base:") else self.last
 
-    def push(self, key: str, run_id: str, name: str) -> None:
+    def unpack(self, image: str, run_id: str, login: Login | None = None) -> None:
+        self.asked.append(f"unpack {image}")
+        self.logins.append(login)
+
+    def push(self, key: str, run_id: str, name: str, login: Login | None = None) -> None:
+        self.logins.append(login)
         self.asked.append(f"push {name}")
         self.registry.push(name.rpartition(":")[2], self.diff_id)
 

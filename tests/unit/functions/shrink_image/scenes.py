@@ -56,6 +56,7 @@ class FakeHost:
         self.swept: list[str] = []
         self.machine = "amd64"
         self.trouble: Exception | None = None
+        self.logins: list[object] = []
 
     def architecture(self) -> str:
         if self.trouble:
@@ -67,6 +68,7 @@ class FakeHost:
 
     @contextmanager
     def image(self, id: str, name: str, credentials: object) -> Iterator[str]:
+        self.logins.append(credentials)
         yield "original"
 
     @contextmanager

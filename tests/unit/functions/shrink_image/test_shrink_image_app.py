@@ -9,6 +9,7 @@ import pytest
 
 from functions.shrink_image.actions import OfferImage, PublishProposal
 from functions.shrink_image.app import ShrinkImage
+from paydown.clients import registry_ecr
 from paydown.clients.docker import Ran
 from paydown.errors import PermanentError, RetryableError
 from paydown.events import ImagePushed, Sweep
@@ -70,6 +71,18 @@ def test_what_nothing_tells_apart_gets_its_tag(work: Work, registry: FakeRegistr
     assert why(work(tag=SMALL)) == "no smaller image of this: it was made here"
 
 
+def test_in_ecr_it_gets_its_tag_too(
+    work: Work, registry: FakeRegistry, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = {"username": "AWS", "password": "hush"}
+    monkeypatch.setattr(registry_ecr, "credentials", lambda registry: token)
+    push(registry)
+    run = work(inventory={"registries": [ECR]})
+    assert run.evidence["offered"] == f"{NAME}:{SMALL}", run.evidence
+    assert registry.written == [SMALL]
+    assert host.logins == [token]
+
+
 def test_the_same_original_makes_the_same_image(registry: FakeRegistry) -> None:
     assert scene(registry)[2] == scene(registry)[2]
 
@@ -87,7 +100,6 @@ def test_the_same_original_makes_the_same_image(registry: FakeRegistry) -> None:
             },
             "reached over SSM, where nothing is tried",
         ),
-        ({"inventory": {"registries": [ECR]}}, "it lies in ECR"),
         ({"trials": [{**TRIALS[0], "keep": ["/nowhere"]}]}, "keep names /nowhere"),
     ],
 )
