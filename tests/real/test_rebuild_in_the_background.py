@@ -98,7 +98,7 @@ class Begun:
 
 
 def test_a_build_may_take_longer_than_a_function(
-    world: BackgroundWorld, compiled: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+    world: BackgroundWorld, compiled: Callable[..., bytes], site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(BuildHost.build.__kwdefaults__, "seconds", 1.0)  # what the foreground may take
     world.run("sweep")
@@ -119,6 +119,7 @@ def test_a_build_may_take_longer_than_a_function(
     assert run.evidence["rebuilt"] == {made.name: made.digest, web.name: web.digest}
     assert len(world.marked()) == 2
     assert not world.candidates()
+    assert not list(site.kept.glob("*.source")), "what was cloned goes with the build"
     assert not any(word in repr(run) for word in PASSWORDS.values())
     again = world.run("image_pushed")
     assert (again.status, again.reasons[0].code) == (Outcome.SKIPPED, "nothing_to_do")
@@ -166,7 +167,8 @@ def secret_free(world: BackgroundWorld, site: Site) -> None:
     """Nothing that the engine or the host shows of a build has a password in it."""
     shown = [world.engine.api.inspect_container(one) for one in world.engine.containers()]
     assert shown
-    text = json.dumps(shown) + "".join(path.read_text() for path in site.kept.iterdir())
+    kept = [path.read_bytes().decode(errors="replace") for path in site.kept.rglob("*") if path.is_file()]
+    text = json.dumps(shown) + "".join(kept)
     text += subprocess.run(["ps", "-eww", "-o", "args="], capture_output=True, check=True, text=True).stdout
     assert not any(word in text for word in PASSWORDS.values())
 
