@@ -8,9 +8,8 @@ and to push in the foreground, each within the time of one call.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from functions.rebuild_stale_images.jobs import LABEL, Job
 from functions.rebuild_stale_images.settings import DockerHost
@@ -22,9 +21,9 @@ from paydown.clients.docker import BuildHost, open_builds
 from paydown.clients.docker_hosts.builds import CALL_SECONDS, BuildFailed, Context, TooLong
 from paydown.clients.docker_hosts.logins import Login
 from paydown.clients.docker_hosts.rebuilds import BUILD_DOCUMENT, PUSH_DOCUMENT, RebuildHost, Recipe
-from paydown.clients.registry import credentials_of
+from paydown.clients.registry import credentials_of, pulling
 from paydown.errors import PermanentError
-from paydown.inventory import Host, Inventory, Registry, Ssm
+from paydown.inventory import Host, Inventory, Ssm
 
 DOCUMENTS = Path(__file__).resolve().parent / "documents"
 _PLACE = re.compile(r"[A-Za-z0-9._/-]+")
@@ -112,7 +111,7 @@ class HostBuilds:
             builder=by.builder,
             mark=f"paydown run {job.run_id} {job.mark[:8]}",  # builds of one run begin side by side
             observing=False,
-            credentials=lambda: self._builder_login(by.builder),
+            credentials=lambda: pulling(by.builder, self._inventory, aws.secret),
         )
         return RebuildHost(runner)
 
@@ -128,11 +127,6 @@ class HostBuilds:
         """Passwords that a log might show."""
         login = self._login(by, lambda: self._pulling(job)) or {}
         return [one["password"] for one in login.values()]
-
-    def _builder_login(self, image: str) -> Mapping[str, str]:
-        """The credentials with which an engine pulls the builder; none for a registry that the inventory lacks."""
-        found = self._inventory.registry(image.partition("/")[0])
-        return self._credentials(found) if found else {}
 
     # -- in the foreground --------------------------------------------------------------------------------------------
 
@@ -162,7 +156,7 @@ class HostBuilds:
             return Build(BuildState.ABSENT, by.host)
         host.tag(found[0], job.image)
         try:
-            host.push(job.image, self._credentials(job.registry, operator=True))
+            host.push(job.image, credentials_of(job.registry, aws.secret, operator=True))
         except TooLong:
             return Build(BuildState.RUNNING, by.host)  # the next push goes on where this one was
         return Build(BuildState.DONE, by.host)
@@ -193,23 +187,15 @@ class HostBuilds:
         return Context(remote=f"{source.url}{place.rstrip(':')}", dockerfile=dockerfile)
 
     def _host(self, by: DockerHost) -> Host:
-        hosts = self._inventory.hosts_named(by.host)
-        if len(hosts) != 1:
-            raise PermanentError(f"the inventory has {len(hosts)} hosts that answer to {by.host}, not one")
-        return hosts[0]
+        return self._inventory.host(by.host)
 
     def _pushing(self, job: Job) -> Login:
         """The credentials with which an image is pushed."""
-        found = self._credentials(job.registry, operator=True)
+        found = credentials_of(job.registry, aws.secret, operator=True)
         return {job.registry.name: found} if found else {}
 
     def _pulling(self, job: Job) -> Login:
         """The credentials with which base images are pulled, by registry."""
         holding = [one for one in self._inventory.registries if one.bases or one.uid == job.registry.uid]
-        found = {one.name: self._credentials(one) for one in holding}
+        found = {one.name: credentials_of(one, aws.secret) for one in holding}
         return {name: one for name, one in found.items() if one}
-
-    @staticmethod
-    def _credentials(registry: Registry, *, operator: bool = False) -> Mapping[str, str]:
-        found: Mapping[str, Any] = credentials_of(registry, aws.secret, operator=operator)
-        return {"username": found["username"], "password": found["password"]} if found else {}

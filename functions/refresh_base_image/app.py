@@ -21,11 +21,11 @@ from functions.refresh_base_image.settings import Base, Settings
 from paydown.clients import aws
 from paydown.clients.base_contents import Candidate, Contents, candidate_name
 from paydown.clients.bases import BuildHost, needs_builder, open_build_host
-from paydown.clients.registry import RegistryApi, credentials_of, open_registry
+from paydown.clients.registry import RegistryApi, open_registry, pulling
 from paydown.clients.registry_ecr import refusal
 from paydown.errors import PermanentError
 from paydown.events import Event, Sweep, utc
-from paydown.inventory import Host, Inventory, Registry, Repository, Ssm
+from paydown.inventory import Inventory, Registry, Repository, Ssm
 from paydown.ledger import Outcome, open_ledger
 from paydown.plan import (
     Action,
@@ -77,7 +77,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
         base = self._base(target)
         if base is None:
             return Draft(why=f"the settings do not say how {_name(target)} is made")
-        host = self._host(base)
+        host = self.inventory.host(base.host)
         over_socket = not isinstance(host.reach, Ssm)
         if over_socket and not base.builder:
             return Draft(why=needs_builder(host), code="invalid_settings")
@@ -202,7 +202,8 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             self._raise_own_failure(contents, target, base)
             if not contents.running:
                 of_host = name == names[0]  # the candidate is no registry's
-                builder.unpack(name, self.run_id, None if of_host else in_ecr.login(target, self._host(base)))
+                host = self.inventory.host(base.host)
+                builder.unpack(name, self.run_id, None if of_host else in_ecr.login(target, host))
         if len(found) < len(names):
             return NotYet(self.now() + LOOK_AGAIN, f"{base.host} lists what is in them")
         new, old = found[0], found[1] if last else None
@@ -235,7 +236,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             return Done({"pushed": there.digest})
         self._raise_own_failure(candidate, target, base)
         if not candidate.running:
-            builder.push(action.key, self.run_id, action.object, in_ecr.login(target, self._host(base)))
+            builder.push(action.key, self.run_id, action.object, in_ecr.login(target, self.inventory.host(base.host)))
         return NotYet(self.now() + LOOK_AGAIN, f"{base.host} pushes {action.object}")
 
     def _tag(self, action: TagBase, target: Repository, base: Base) -> Applied:
@@ -262,7 +263,7 @@ class RefreshBaseImage(Toil[Repository | Registry]):
     def _raise_own_failure(self, candidate: Candidate, target: Repository, base: Base) -> None:
         """What an earlier run failed with is tried again."""
         if candidate.failed and candidate.failed[0] == self.run_id and not candidate.running:
-            raise PermanentError(in_ecr.explained(candidate.failed[1], target, self._host(base)))
+            raise PermanentError(in_ecr.explained(candidate.failed[1], target, self.inventory.host(base.host)))
 
     # -- strays -------------------------------------------------------------------------------------------------------
 
@@ -292,30 +293,15 @@ class RefreshBaseImage(Toil[Repository | Registry]):
             raise PermanentError(f"the settings do not say how {_name(target)} is made")
         return base
 
-    def _host(self, base: Base) -> Host:
-        hosts = self.inventory.hosts_named(base.host)
-        if len(hosts) != 1:
-            raise PermanentError(f"the inventory has {len(hosts)} hosts that answer to {base.host}, not one")
-        return hosts[0]
-
     def _builder(self, base: Base) -> BuildHost:
         return open_build_host(
-            self._host(base),
+            self.inventory.host(base.host),
             documents=DOCUMENTS,
             builder=base.builder,
             mark=f"paydown run {self.run_id}",
             observing=self.observing,
-            credentials=lambda: self._login(base.builder),
+            credentials=lambda: pulling(base.builder, self.inventory, aws.secret),
         )
-
-    def _login(self, image: str) -> Mapping[str, str]:
-        """The credentials with which an engine pulls an image; none for a registry that the inventory does not have."""
-        name = image.partition("/")[0]
-        found = next((one for one in self.inventory.registries if one.name == name), None)
-        if found is None:
-            return {}
-        login = credentials_of(found, aws.secret)
-        return {"username": login["username"], "password": login["password"]} if login else {}
 
     def _api(self, target: Repository) -> RegistryApi:
         return self._open(target.registry)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from paydown.errors import InvalidDocument
+from paydown.errors import InvalidDocument, PermanentError
 from paydown.targets import (
     Alertmanager,
     Cluster,
@@ -113,6 +113,13 @@ class Inventory(BaseModel):
         """The hosts that answer to a name, an alias, an instance id or an address (its port does not count)."""
         bare = name.rsplit(":", 1)[0] if name.count(":") == 1 else name
         return [host for host in self.hosts if {name, bare} & _names(host)]
+
+    def host(self, name: str) -> Host:
+        """The one host that answers to a name. Raises PermanentError."""
+        hosts = self.hosts_named(name)
+        if len(hosts) != 1:
+            raise PermanentError(f"the inventory has {len(hosts)} hosts that answer to {name}, not one")
+        return hosts[0]
 
     def cluster(self, name: str) -> Cluster | None:
         """The cluster that answers to this name, uid or alias."""

@@ -28,7 +28,7 @@ from paydown.clients.registry_content import (
 from paydown.clients.registry_session import Credentials, RegistrySession
 from paydown.clients.web import NotThere
 from paydown.errors import PermanentError, RetryableError
-from paydown.inventory import Registry
+from paydown.inventory import Inventory, Registry
 
 PAGE = 100
 CATALOG = "registry:catalog:*"
@@ -213,7 +213,13 @@ def credentials_of(registry: Registry, secret: Callable[[str], Any], *, operator
     content = secret(name)
     if not isinstance(content, dict) or not all(isinstance(content.get(it), str) for it in ("username", "password")):
         raise PermanentError(f"the secret {name} must be a JSON object with username and password")
-    return content
+    return {"username": content["username"], "password": content["password"]}
+
+
+def pulling(image: str, inventory: Inventory, secret: Callable[[str], Any]) -> Credentials:
+    """The credentials with which an image is pulled; none from a registry that the inventory does not have."""
+    found = inventory.registry(image.partition("/")[0])
+    return credentials_of(found, secret) if found else {}
 
 
 def _texts(page: Mapping[str, Any], field: str, form: re.Pattern[str]) -> Iterator[str]:

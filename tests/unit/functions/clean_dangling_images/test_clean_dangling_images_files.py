@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,9 +15,9 @@ from functions.clean_dangling_images.app import BATCH, CleanDanglingImages
 from local.ssm_agent.documents import Document, SsmError
 from local.ssm_agent.publish import DOCUMENTS, document_name
 from paydown.clients.docker_hosts import ssm
-from paydown.clients.docker_hosts.report import END
 from paydown.inventory import Host, Inventory, Ssm
 from paydown.sources.aws import from_envelope
+from tests.unit.command_documents import assert_is_shell, document, lines
 
 PROJECT = Path(__file__).resolve().parents[4]
 EVENTS = sorted((PROJECT / "events/clean_dangling_images").glob("*.json"))
@@ -30,15 +28,6 @@ BUILD_1 = Host(
     reach=Ssm(via="ssm", instance_id="i-0123456789abcdef0"),
     builds=("127.0.0.1:5000/demo/app",),
 )
-
-
-def document(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def lines(path: Path) -> list[str]:
-    found: list[str] = document(path)["mainSteps"][0]["inputs"]["runCommand"]
-    return found
 
 
 def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
@@ -55,10 +44,7 @@ def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
 def test_a_document_is_valid_shell_and_ends_within_our_wait(path: Path) -> None:
     Document.parse(path.stem, path.read_text())
     assert float(document(path)["mainSteps"][0]["inputs"]["timeoutSeconds"]) <= ssm.COMMAND_SECONDS
-    assert lines(path)[-1] == f"echo {END}"
-    shell = shutil.which("dash") or "sh"
-    checked = subprocess.run([shell, "-n"], input="\n".join(lines(path)), text=True, capture_output=True, check=False)
-    assert (checked.returncode, checked.stderr) == (0, "")
+    assert_is_shell(path)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,23 +14,14 @@ from local.ssm_agent.documents import Document, SsmError
 from local.ssm_agent.publish import document_name
 from paydown.clients.docker_hosts import rebuilds
 from paydown.clients.docker_hosts.rebuilds import Recipe
-from paydown.clients.docker_hosts.report import END
 from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS
+from tests.unit.command_documents import assert_is_shell, document, lines
 
 PATHS = sorted(DOCUMENTS.glob("*.json"))
 BY_NAME = {path.stem: path for path in PATHS}
 MARK = "0" * 40
 SOURCE = "https://git.example/team/app.git#main"
 GIVEN = {"Mark": [MARK], **Recipe(SOURCE).parameters}
-
-
-def document(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def lines(path: Path) -> list[str]:
-    found: list[str] = document(path)["mainSteps"][0]["inputs"]["runCommand"]
-    return found
 
 
 def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
@@ -46,10 +34,7 @@ def test_a_document_is_valid_shell_and_ends_in_time(path: Path) -> None:
     parsed = Document.parse(path.stem, path.read_text())
     seconds = parsed.seconds({"Seconds": "3600"})
     assert (seconds > COMMAND_SECONDS) == (path.stem != "read_rebuild")
-    assert lines(path)[-1] == f"echo {END}"
-    shell = shutil.which("dash") or "sh"
-    checked = subprocess.run([shell, "-n"], input="\n".join(lines(path)), text=True, capture_output=True, check=False)
-    assert (checked.returncode, checked.stderr) == (0, "")
+    assert_is_shell(path)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)

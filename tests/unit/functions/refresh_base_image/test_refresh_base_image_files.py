@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,10 +13,10 @@ from local.ssm_agent.documents import Document, SsmError
 from local.ssm_agent.publish import FUNCTIONS, document_name
 from paydown.clients import bases
 from paydown.clients.base_contents import DnfRecipe, Recipe
-from paydown.clients.docker_hosts.report import END
 from paydown.clients.docker_hosts.ssm import COMMAND_SECONDS
 from paydown.inventory import Inventory
 from paydown.sources.aws import from_envelope
+from tests.unit.command_documents import assert_is_shell, document, lines
 
 PATHS = sorted((FUNCTIONS / "refresh_base_image/documents").glob("*.json"))
 BY_NAME = {path.stem: path for path in PATHS}
@@ -27,15 +24,6 @@ LONG = {"build_base_image", "build_rpm_base", "push_base_image", "unpack_base_im
 """Those that nobody waits for."""
 READING = {"list_base_packages", "list_rpm_packages", "read_base_contents", "read_base_image", "unpack_base_image"}
 SAMPLE = FUNCTIONS.parent / "events/refresh_base_image/sweep.json"
-
-
-def document(path: Path) -> Any:
-    return json.loads(path.read_text())
-
-
-def lines(path: Path) -> list[str]:
-    found: list[str] = document(path)["mainSteps"][0]["inputs"]["runCommand"]
-    return found
 
 
 def test_the_documents_have_the_names_that_the_client_asks_for() -> None:
@@ -49,10 +37,7 @@ def test_a_document_is_valid_shell_and_ends_in_time(path: Path) -> None:
     Document.parse(path.stem, path.read_text())
     seconds = float(document(path)["mainSteps"][0]["inputs"]["timeoutSeconds"])
     assert (seconds > COMMAND_SECONDS) == (path.stem in LONG)
-    assert lines(path)[-1] == f"echo {END}"
-    shell = shutil.which("dash") or "sh"
-    checked = subprocess.run([shell, "-n"], input="\n".join(lines(path)), text=True, capture_output=True, check=False)
-    assert (checked.returncode, checked.stderr) == (0, "")
+    assert_is_shell(path)
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
