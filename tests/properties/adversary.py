@@ -21,6 +21,8 @@ from paydown.ledger import Ledger
 from paydown.toil.worker import Worker
 from tests.properties.memory_table import MemoryDynamo, memory_ledger, throttled
 
+OFF = timedelta(seconds=2)
+"""How far the clock of a worker may be from the true time, either way."""
 PATIENCE = 10.0
 """Seconds of real time after which a thread that should run is taken for hanging."""
 
@@ -43,10 +45,11 @@ class Trap:
 
 
 class Hand:
-    """One invocation of a toil function, in the adversary's hands."""
+    """One invocation of a toil function, in the adversary's hands. Its clock is `off` the true time."""
 
-    def __init__(self, site: Site, message: Message, trap: Trap | None) -> None:
+    def __init__(self, site: Site, message: Message, trap: Trap | None, off: timedelta = timedelta(0)) -> None:
         self.site = site
+        self.off = off
         self.message = message
         self.trap = trap
         self.policy: Any = None
@@ -67,12 +70,12 @@ class Hand:
             send=site.send,
             report=site.report,
             now=self.now,
-            deadline=site.time + timedelta(seconds=58),
+            deadline=self.now() + timedelta(seconds=58),
         )
 
     def now(self) -> datetime:
-        """The clock; what is bound to it finds this invocation."""
-        return self.site.time
+        """The clock of this invocation; what is bound to it finds this invocation."""
+        return self.site.time + self.off
 
     def advance(self) -> None:
         """Let it run until it ends or is frozen."""
@@ -126,7 +129,7 @@ class Hand:
 
 
 class Site:
-    """What the invocations share: table, clock, queue; and who watches them."""
+    """What the invocations share: table, true time, queue; and who watches them."""
 
     def __init__(self, toils: dict[str, Any], start: datetime) -> None:
         self.toils = toils

@@ -17,7 +17,7 @@ from paydown.events import DiskPressure, Event, ImagePushed
 from paydown.ledger import EVERYTHING, Alive, Lost, NotHeld, Run, Status
 from paydown.toil.work import Work
 from paydown.toil.worker import look_command, wake_command
-from tests.properties.adversary import Hand, Killed, Message, Site, Trap
+from tests.properties.adversary import OFF, Hand, Killed, Message, Site, Trap
 from tests.properties.choices import LENIENT, LIMITS, TOTAL, index, names, policies, random_trap, toils, traps
 from tests.properties.machines import INVENTORY, POOLS, PURGE, REVIVE, TROUBLE, Bug, World, envelope, toils_of
 from tests.properties.witness import Witness
@@ -169,6 +169,27 @@ class Guards(RuleBasedStateMachine):
         hand.advance()
         self._after(hand)
 
+    @precondition(lambda self: self.site.queue)
+    @rule(number=index, left=st.sampled_from([31, 33, 35]), off=st.sampled_from([-OFF, OFF]))
+    def clocks_disagree_at_the_end(self, number: int, left: int, off: timedelta) -> None:
+        """A worker begins its action as late as it may, and is slow; another comes whose clock is off the other way."""
+        late = self._start(self.site.queue[number % len(self.site.queue)], Trap("lease", "after", 1, "freeze"), off)
+        if late.ended:
+            return
+        self._passes_until(late, left)
+        self._goes_on(self.frozen.index(late), Trap("apply", "before", 1, "freeze"))
+        if late.ended:
+            return
+        self._passes_until(late, 3.5)
+        self._wake(-off)
+        for message in [one for one in self.site.queue if one is not late.message]:
+            self._start(message, None, -off)
+
+    def _passes_until(self, hand: Hand, left: float) -> None:
+        """Time passes until a worker has so many seconds left by its own clock."""
+        passing = hand.worker.deadline - hand.now() - timedelta(seconds=left)
+        self.site.time += max(passing, timedelta(0))
+
     @precondition(lambda self: self.frozen)
     @rule(number=index)
     def a_frozen_worker_dies(self, number: int) -> None:
@@ -274,17 +295,19 @@ class Guards(RuleBasedStateMachine):
     def _held(self) -> list[Run]:
         return [run for run in self.witness.rows.values() if run.status is Status.HELD]
 
-    def _wake(self) -> None:
+    def _wake(self, off: timedelta = timedelta(0)) -> None:
         waiting = {message.body for message in self.site.queue}
-        for row in list(self.site.ledger.runs.due(self.site.time)):
+        for row in list(self.site.ledger.runs.due(self.site.time + off)):
             if (body := wake_command(row["id"])) not in waiting:
                 self.site.queue.append(Message(row["toil"], body))
 
-    def _start(self, message: Message, trap: Trap | None) -> None:
+    def _start(self, message: Message, trap: Trap | None, off: timedelta | None = None) -> Hand:
         self.site.moment += 1
-        hand = Hand(self.site, message, trap)
+        off = OFF * self.chance.choice([-1, -0.5, 0, 0.5, 1]) if off is None else off
+        hand = Hand(self.site, message, trap, off)
         hand.advance()
         self._after(hand)
+        return hand
 
     def _after(self, hand: Hand) -> None:
         message, queue = hand.message, self.site.queue

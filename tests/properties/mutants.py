@@ -131,6 +131,12 @@ MUTANTS = {
         frozenset({"one lease"}),
         patch("paydown.toil.stage.ACTION_SECONDS", -1_000_000),
     ),
+    "clocks_trusted": Mutant(
+        "an action may last up to the worker's deadline, though the next worker's clock may be ahead",
+        frozenset({"one lease"}),
+        patch("paydown.toil.stage.CLOCK_SKEW", timedelta(0)),
+        under={},
+    ),
     "lease_kept": Mutant(
         "a run that is put off or ends keeps lease and places",
         frozenset({"one lease", "concurrency", "one outcome"}),

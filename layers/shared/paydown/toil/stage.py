@@ -18,6 +18,13 @@ from paydown.errors import PermanentError, RetryableError
 from paydown.plan import Action, Applied, Done, Moot, NotYet, Overridden, Step, StepState
 from paydown.toil.contract import ACTION_SECONDS, Toil
 
+CLOCK_SKEW = timedelta(seconds=4)
+"""By how much the clocks of two workers may differ: each is within two seconds of the true time.
+
+A run is taken up once the next worker's clock has passed this one's deadline; so this one's last action is over by so
+much earlier.
+"""
+
 
 class OutOfTime(Exception):
     """The worker is too near its end to begin an action; it was not begun."""
@@ -48,7 +55,7 @@ class StageWorker:
     """Carries out stages for one run.
 
     `write` journals steps with the run's fence; `stops` reads the switches and returns those that are on; nothing is
-    begun later than `ACTION_SECONDS` before `deadline`.
+    begun later than `ACTION_SECONDS` and `CLOCK_SKEW` before `deadline`.
     """
 
     toil: Toil[Any]
@@ -93,11 +100,14 @@ class StageWorker:
     def _may_begin(self, result: StageResult) -> bool:
         if self._interrupted(result):
             return False
-        if self.now() + timedelta(seconds=ACTION_SECONDS) > self.deadline:
+        if self._too_late():
             result.out_of_time = True
             return False
         result.stops = self.stops()
         return not result.stops
+
+    def _too_late(self) -> bool:
+        return self.now() + timedelta(seconds=ACTION_SECONDS) + CLOCK_SKEW > self.deadline
 
     @staticmethod
     def _interrupted(result: StageResult) -> bool:
@@ -106,7 +116,7 @@ class StageWorker:
 
     def _call(self, actions: Sequence[Action]) -> Sequence[Applied]:
         # Again, in the thread: the machine may have been frozen since the main thread looked.
-        if self.now() + timedelta(seconds=ACTION_SECONDS) > self.deadline:
+        if self._too_late():
             raise OutOfTime
         results = self.toil.apply_batch(actions, self.target)
         if len(results) != len(actions):
