@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.clean_registry import survey as survey_module
-from functions.clean_registry.app import CleanRegistry
-from paydown.ledger import Ledger, Run
-from paydown.toil.worker import Worker
+from paydown.ledger import Ledger
 from tests.real.registry_images import Images, images
+from tests.real.registry_sweeps import allow, approved, now, swept
 from tests.real.standin_cluster import TOKEN, StandIn, standin_cluster
-from tests.real.workers import worker_of
 from tests.unit.ledgers import ledger_in_moto
-
-SAMPLES = Path(__file__).resolve().parents[2] / "events/clean_registry"
 
 
 @pytest.fixture(scope="module")
@@ -48,31 +42,6 @@ def ledger(pushed: Images, cluster: StandIn, monkeypatch: pytest.MonkeyPatch) ->
         document = {"registries": [registry.model_dump(mode="json")], "clusters": [demo]}
         made.inventory.publish(document, "test", now())
         yield made
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-def allow(ledger: Ledger, **policy: Any) -> None:
-    ledger.policy.publish({"toils": {"clean_registry": {"mode": "enforce", **policy}}}, "test", now())
-
-
-def worker(ledger: Ledger, observing: bool = False) -> Worker:
-    return worker_of(CleanRegistry, ledger, observing=observing)
-
-
-def swept(ledger: Ledger, observing: bool = False) -> Run:
-    (run,) = worker(ledger, observing).handle(json.loads((SAMPLES / "sweep.json").read_text()))
-    return run
-
-
-def approved(ledger: Ledger, run: Run) -> Run:
-    ledger.approvals.decide(run, run.fingerprint, approved=True, by="ann", why="", now=now())
-    worker(ledger).handle({"paydown": 1, "command": "wake", "run_id": run.id})
-    found = ledger.runs.get(run.id)
-    assert found is not None
-    return found
 
 
 def workload(kind: str, name: str, image: str) -> tuple[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from tests.properties.memory_table import MemoryDynamo, memory_ledger
 from tests.real.docker_engine import Engine, archive
 from tests.real.promotion_scenes import stages
 from tests.real.registry_images import Images, images
-from tests.real.test_clean_registry_runs import allow, approved, now, swept
+from tests.real.registry_sweeps import allow, approved, now, swept
 from tests.servers import need_program
 
 DOCKERFILE = """FROM scratch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from paydown.approving import Caller, Refused
@@ -109,6 +111,15 @@ def test_who_asked_for_a_destructive_plan_may_reject_it_only(plant, world, decid
     assert decide(BOB, run).by == "bob"
     other = plant.look(asked("ann", key="ticket-2"), room="host/room-2")
     assert decide(ANN, other, approved=False).approved is False
+
+
+def test_what_is_approved_goes_on_at_once_whatever_the_fraction_of_a_millisecond(plant, world):
+    publish(plant)
+    world.hazards["desk"] = Hazard.DESTRUCTIVE
+    held = plant.look(asked("ann"))
+    now = plant.clock().replace(microsecond=999_600)
+    plant.ledger.approvals.decide(held, held.fingerprint, approved=True, by="bob", why="", now=now)
+    assert plant.ledger.runs.take(held.id, now, now + timedelta(seconds=30)) is not None
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ class RegistryApi(RegistrySession):
                 answer = self._call("PATCH", self._here(place, "upload"), scope, span, piece)
                 place = answer.headers.get("location", place)
                 sent += len(piece)
-        except Exception:
+        except Exception:  # whatever stopped it is told all the same
             self._cancel(place, repository)
             raise
         end = self._here(place, "upload")

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from paydown.events import Event, TicketRef
@@ -15,6 +15,10 @@ from paydown.events import Event, TicketRef
 SCHEMA_VERSION = 1
 DUE_SHARDS = 4
 """Partitions of the `due` index: one alone would take 1,000 writes a second at most."""
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 class Status(enum.StrEnum):
@@ -226,8 +230,8 @@ class Run:
 
 
 def stamp(time: datetime | None) -> int | None:
-    """Milliseconds since 1970, as stored."""
-    return None if time is None else round(time.timestamp() * 1000)
+    """Whole milliseconds since 1970, as stored; never later than the time, so that what is due now is due at once."""
+    return None if time is None else (time - _EPOCH) // _MILLISECOND
 
 
 def moment(milliseconds: int | None) -> datetime | None:
@@ -237,4 +241,4 @@ def moment(milliseconds: int | None) -> datetime | None:
 
 def time_of(milliseconds: int) -> datetime:
     """The time that `stamp` stored."""
-    return datetime.fromtimestamp(int(milliseconds) / 1000, UTC)
+    return _EPOCH + int(milliseconds) * _MILLISECOND
