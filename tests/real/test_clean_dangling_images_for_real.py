@@ -14,6 +14,9 @@ from paydown.plan import Done, Moot, NotYet, Unverified, Verified
 from tests.real.cleaning import ANY_DISK, PRESSURE, PUSH, applied, cleaned, cleaner, drafted, recorded
 from tests.real.docker_engine import Engine
 
+MANY = 120
+"""Images: more than two batches."""
+
 
 def test_used_young_and_tagged_images_survive_and_the_rest_goes(
     engine: Engine, docker_host: Host, sleeping_program: bytes
@@ -144,10 +147,10 @@ def test_the_limit_leaves_the_youngest(engine: Engine, docker_host: Host) -> Non
 
 
 @pytest.mark.slow
-def test_two_hundred_images_in_batches(engine: Engine, docker_host: Host) -> None:
-    ids = engine.rebuilt("app:1", 200)
+def test_more_images_than_two_batches(engine: Engine, docker_host: Host) -> None:
+    ids = engine.rebuilt("app:1", MANY)
     results, seen = cleaned(cleaner(docker_host, min_age=0), docker_host)
-    assert [type(result) for result in results] == [Done] * 200
+    assert [type(result) for result in results] == [Done] * MANY
     assert isinstance(seen, Verified)
-    assert seen.saved == {"bytes": 200 * 1000, "images": 200}
+    assert seen.saved == {"bytes": MANY * 1000, "images": MANY}
     assert not set(ids) & engine.images()
