@@ -188,9 +188,6 @@ def background(
 
 def behind_the_agent(world: BackgroundWorld, site: Site, agent: SsmStandIn, **environment: str) -> None:
     """Let the world's host be reached over SSM; it has its own login."""
-    instances = agent.folder / "instances.json"
-    known = json.loads(instances.read_text())
     own = {"PAYDOWN_BASES": str(site.folder / "bases"), "DOCKER_CONFIG": str(site.folder / "login"), **environment}
-    known[INSTANCE] = {"DOCKER_HOST": site.engine.host, **own}
-    instances.write_text(json.dumps(known))
+    agent.let_have(DOCKER_HOST=site.engine.host, **own)
     world.runs_on(Ssm(via="ssm", instance_id=INSTANCE))

@@ -146,12 +146,11 @@ def reached(
     agent: SsmStandIn, s3: str, bucket: str, ledger: Ledger, folder: Path
 ) -> Iterator[tuple[pytest.MonkeyPatch, Registry]]:
     """A registry and a host behind the agent whose state lies below `folder`; the environment is the function's."""
-    instances = agent.folder / "instances.json"
-    before = instances.read_text()
-    known = json.loads(before)
-    known[INSTANCE]["PAYDOWN_BASES"] = str(folder / "bases")
-    instances.write_text(json.dumps(known))
-    with pytest.MonkeyPatch.context() as patch, Registry(folder / "registry", "http://127.0.0.1:9/", "x") as registry:
+    with (
+        agent.given(PAYDOWN_BASES=str(folder / "bases")),
+        pytest.MonkeyPatch.context() as patch,
+        Registry(folder / "registry", "http://127.0.0.1:9/", "x") as registry,
+    ):
         for name, value in (
             ("AWS_ENDPOINT_URL_SSM", agent.url),
             ("AWS_ENDPOINT_URL_S3", s3),
@@ -166,7 +165,6 @@ def reached(
         try:
             yield patch, registry
         finally:
-            instances.write_text(before)
             aws.forget()
 
 

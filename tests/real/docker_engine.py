@@ -315,7 +315,8 @@ def over_ssm(ssm_agent: SsmStandIn, output_store: Emulator, monkeypatch: pytest.
         monkeypatch.setenv(name, value)
     aws.forget()
     publish_documents(aws.client("ssm"), STACK)
-    yield Host(uid=INSTANCE, name="build-1", reach=Ssm(via="ssm", instance_id=INSTANCE), builds=("*",))
+    with ssm_agent.given():
+        yield Host(uid=INSTANCE, name="build-1", reach=Ssm(via="ssm", instance_id=INSTANCE), builds=("*",))
     aws.forget()
 
 

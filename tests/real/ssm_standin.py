@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +37,7 @@ class SsmStandIn:
 
     def start(self) -> SsmStandIn:
         """Start it, with the documents of the stack and two instances."""
-        instances = self.folder / "instances.json"
+        instances = self._instances
         dark = {"DOCKER_HOST": f"unix://{self.folder}/nothing.sock"}
         instances.write_text(json.dumps({INSTANCE: {"DOCKER_HOST": self.engine.host}, DARK_INSTANCE: dark}))
         command = [sys.executable, "-m", "local.ssm_agent", "--port", str(self.port), "--s3-endpoint", self.s3]
@@ -48,6 +50,26 @@ class SsmStandIn:
         )
         self.service.start()
         return self
+
+    @contextmanager
+    def given(self, **environment: str) -> Iterator[None]:
+        """For a while, what runs on the instance has these variables, and those of `let_have`."""
+        before = self._instances.read_text()
+        self.let_have(**environment)
+        try:
+            yield
+        finally:
+            self._instances.write_text(before)
+
+    def let_have(self, **environment: str) -> None:
+        """What runs on the instance has these variables, until what is `given` ends."""
+        known = json.loads(self._instances.read_text())
+        known[INSTANCE] |= environment
+        self._instances.write_text(json.dumps(known))
+
+    @property
+    def _instances(self) -> Path:
+        return self.folder / "instances.json"
 
     def stop(self) -> None:
         if self.service:

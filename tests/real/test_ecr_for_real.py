@@ -38,7 +38,7 @@ from tests.real.builder_image import image_of
 from tests.real.docker_engine import Engine, archive, engine_in_memory
 from tests.real.ecr_standin import NAME, TOKEN, EcrStandIn
 from tests.real.shrinking import HELLO, Shrinking, compiled
-from tests.real.ssm_standin import INSTANCE, SsmStandIn
+from tests.real.ssm_standin import SsmStandIn
 from tests.real.workers import worker_of
 from tests.servers import need
 from tests.unit.ledgers import ledger_in_moto
@@ -206,29 +206,23 @@ printf '{{"ServerURL": "{NAME}", "Username": "AWS", "Secret": "{TOKEN["password"
 def test_a_host_behind_ssm_logs_in_by_itself_and_is_named_if_it_cannot(
     site: Site, ledger: Ledger, ssm_agent: SsmStandIn, over_ssm: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    instances = ssm_agent.folder / "instances.json"
-    before = instances.read_text()
-    environment = {
-        "DOCKER_HOST": site.engine.host,
-        "DOCKER_CONFIG": str(tmp_path),
-        "PAYDOWN_BASES": str(site.bases),
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-    }
-    instances.write_text(json.dumps({**json.loads(before), INSTANCE: environment}))
+    ssm_agent.let_have(
+        DOCKER_HOST=site.engine.host,
+        DOCKER_CONFIG=str(tmp_path),
+        PAYDOWN_BASES=str(site.bases),
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+    )
     monkeypatch.setattr(site, "reach", over_ssm.reach.model_dump())
     monkeypatch.setattr(site, "base", "base/over-ssm")
     action = PushBase(object=f"{NAME}/{site.base}:20260702", precondition="it is free", key=KEY)
-    try:
-        with pytest.raises(PermanentError, match=rf"^build-1 is not logged in to {NAME}: .*no basic auth credentials"):
-            site.done(action)
-        (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {NAME: "ecr-login"}}))
-        helper = tmp_path / "docker-credential-ecr-login"
-        helper.write_text(HELPER)
-        helper.chmod(0o755)
-        (site.bases / f"{KEY}.failed").unlink()
-        pushed = site.done(action)
-    finally:
-        instances.write_text(before)
+    with pytest.raises(PermanentError, match=rf"^build-1 is not logged in to {NAME}: .*no basic auth credentials"):
+        site.done(action)
+    (tmp_path / "config.json").write_text(json.dumps({"credHelpers": {NAME: "ecr-login"}}))
+    helper = tmp_path / "docker-credential-ecr-login"
+    helper.write_text(HELPER)
+    helper.chmod(0o755)
+    (site.bases / f"{KEY}.failed").unlink()
+    pushed = site.done(action)
     assert api_of(site.registry).digest(site.base, "20260702") == pushed.evidence["pushed"]
 
 

@@ -116,8 +116,7 @@ def test_over_ssm_the_host_has_to_be_logged_in(
 ) -> None:
     auth = base64.b64encode(f"{TOKEN['username']}:{TOKEN['password']}".encode()).decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {NAME: {"auth": auth}} if logged_in else {}}))
-    environment = {"DOCKER_HOST": engine.host, "PAYDOWN_BASES": str(tmp_path), "DOCKER_CONFIG": str(tmp_path)}
-    (ssm_agent.folder / "instances.json").write_text(json.dumps({INSTANCE: environment}))
+    ssm_agent.let_have(DOCKER_HOST=engine.host, PAYDOWN_BASES=str(tmp_path), DOCKER_CONFIG=str(tmp_path))
     build = pushing.ended(Ssm(via="ssm", instance_id=INSTANCE))
     assert pushing.is_there() == logged_in
     assert build.state is (BuildState.DONE if logged_in else BuildState.FAILED), build

@@ -164,7 +164,7 @@ def test_deployed_to_observe_it_only_looks(settled: BuildSite) -> None:
 def test_a_host_behind_a_socket_without_a_builder_is_left_alone(settled: BuildSite) -> None:
     settled.inventory(reach={"via": "unix", "path": str(settled.engine.socket)})
     run, _ = settled.sweep()
-    assert run.status.value == "Skipped"
+    assert run.status.value == "Refused"
     assert "host/build-1 is reached by unix: the settings must name a `builder` image" in run.reasons[0].text
 
 

@@ -22,7 +22,7 @@ from paydown.clients.base_contents import Candidate, Contents, DnfRecipe, candid
 from paydown.errors import PermanentError
 from paydown.ledger import Run
 from tests.real.base_bootstrap import BuildSite, builder, now, reached
-from tests.real.docker_engine import BUCKET, INSTANCE, Engine, SsmStandIn
+from tests.real.docker_engine import BUCKET, Engine, SsmStandIn
 from tests.real.rpm_repository import Package, RpmRepository, Signer, served, skeleton
 from tests.servers import need_program
 from tests.unit.ledgers import ledger_in_moto
@@ -35,12 +35,12 @@ NOWHERE = "f" * 32
 
 @dataclass
 class RhelSite(BuildSite):
-    """A site with a repository of RPM packages; `agent` is the folder of the agent that runs documents."""
+    """A site with a repository of RPM packages; `agent` runs documents."""
 
     rpms: RpmRepository = field(kw_only=True)
     stranger: Signer = field(kw_only=True)
     url: str = field(kw_only=True)
-    agent: Path = field(kw_only=True)
+    agent: SsmStandIn = field(kw_only=True)
     repository: str = "base/test"
     added: list[Path] = field(default_factory=list)
 
@@ -111,9 +111,7 @@ def site(
         patch.setattr(app, "LOOK_AGAIN", timedelta(seconds=0.3))
         url = f"{mirror}/$releasever/$basearch"
         stranger = Signer(folder / "stranger", "stranger")
-        made = RhelSite(
-            docker_engine, registry, ledger, {}, "", rpms=rpms, stranger=stranger, url=url, agent=ssm_agent.folder
-        )
+        made = RhelSite(docker_engine, registry, ledger, {}, "", rpms=rpms, stranger=stranger, url=url, agent=ssm_agent)
         made.inventory()
         made.allow()
         made.first, _ = made.sweep()
@@ -318,16 +316,9 @@ def test_a_program_that_is_not_there_is_named(settled: RhelSite, tmp_path: Path,
     for name in ("cat", "docker", "dnf-3", "rpm", "sh", "tr", "grep", "mktemp"):
         if name != missing:
             (tmp_path / name).symlink_to(str(shutil.which(name)))
-    instances = settled.agent / "instances.json"
-    before = instances.read_text()
-    known = json.loads(before)
-    known[INSTANCE]["PATH"] = str(tmp_path)
-    instances.write_text(json.dumps(known))
-    try:
+    with settled.agent.given(PATH=str(tmp_path)):
         with pytest.raises(PermanentError, match=f"^build-1: {said}$"):
             builder().packages(settled.recipe())
         run, _ = settled.sweep()
         assert run.status.value == "Failed"
         assert said in run.reasons[0].text
-    finally:
-        instances.write_text(before)
