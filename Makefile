@@ -33,7 +33,7 @@ demo: $(dev) $(emulator) ## the same without a terminal: sends the events under 
 
 .PHONY: test
 test: $(dev) $(emulator) $(sam) ## all tests; ARGS="-k name" chooses
-	@exec $(python) -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(python) -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: $(dev) $(emulator) $(sam) ## style, types, the rooms' order, and the template

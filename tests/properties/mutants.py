@@ -84,10 +84,10 @@ def _approved_by_anything(plan: Any, facts: Any, policy: Any) -> Iterator[Any]:
     return iter(()) if facts.approved else approval(plan, facts, policy)
 
 
-def _taken_early(self: Runs, id: str, now: Any, deadline: Any, toil: str | None = None) -> Run | None:
+def _taken_early(self: Runs, id: str, now: Any, deadline: Any, toil: str | None = None, **options: bool) -> Run | None:
     run = self.get(id)
     later = max(now, run.due) if run is not None and run.due is not None else now
-    taken = _take(self, id, later, deadline, toil)
+    taken = _take(self, id, later, deadline, toil, **options)
     return taken and replace(taken, updated=now)
 
 
