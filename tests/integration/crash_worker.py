@@ -31,8 +31,8 @@ from tests.unit.ledgers import Clock
 
 PREFIX = "crash"
 """Of the queues: `crash-toil-<toil type>`."""
-STRIDE = 16
-"""Writes between two killings of one life: most toil types make fewer in all, and so die once."""
+STRIDE = 10
+"""Writes between two killings of one life: each of the first so many is where one begins to die."""
 FAILED = 3
 """How a worker ends that could not handle a message."""
 

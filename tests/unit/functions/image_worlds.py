@@ -186,7 +186,7 @@ class StaleImages:
         monkeypatch.setattr(building, "codebuild", self.builds)
 
     def effects(self) -> Iterable[tuple[object, str]]:
-        return [(self.builds, "start")]
+        return [(self.builds, "start"), (self.registry, "push")]
 
     def summary(self) -> dict[str, Any]:
         held = {key: one.digest for key, one in self.registry.held.items()}
