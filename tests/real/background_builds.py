@@ -132,7 +132,7 @@ class BackgroundWorld(World):
 
     def until(self, mark: str, seen: Callable[[Progress], object]) -> Progress:
         """What is seen once something is so."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not seen(found := self.progress(mark)):
             assert time.monotonic() < deadline, found
             time.sleep(0.2)
@@ -162,7 +162,7 @@ def _names(path: Path, mark: str) -> bool:
 
 @pytest.fixture
 def background(
-    site: Site, sources: GitServer, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, ledger: Ledger
+    site: Site, sources: GitServer, monkeypatch: pytest.MonkeyPatch, ledger: Ledger
 ) -> Iterator[BackgroundWorld]:
     """Images in the registry, whose host is reached by a socket until a test says otherwise."""
     monkeypatch.setenv("PAYDOWN_BASES", str(site.folder / "bases"))
@@ -176,8 +176,7 @@ def background(
         for name, user in zip(SECRETS.values(), PASSWORDS, strict=True)
     }
     monkeypatch.setattr("paydown.clients.aws._secrets", known)
-    name = f"t{abs(hash(request.node.name)) % 10_000}"
-    made = BackgroundWorld(site.engine, site.registry, sources, ledger, name)
+    made = BackgroundWorld(site.engine, site.registry, sources, ledger)
     made.runs_on(Unix(via="unix", path=str(site.engine.socket)), builder=BUILDER)
     yield made
     for _ in range(3):  # an image goes only after those that were built upon it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,8 @@ from tests.unit.ledgers import ledger_in_moto
 
 EVENTS = Path(__file__).parents[2] / "events/rebuild_stale_images"
 SAMPLES = {kind: json.loads((EVENTS / f"{kind}.json").read_text()) for kind in ("image_pushed", "sweep")}
+NUMBERS = itertools.count(1)
+"""Of worlds: registries and repositories outlive one, so that each has names of its own."""
 VERBS = {verb.verb(): verb for verb in RebuildStaleImages.does}
 
 
@@ -64,8 +67,8 @@ class World:
     secrets: Mapping[str, str] = {}
     """What the inventory says of the registry's."""
 
-    def __init__(self, engine: Engine, registry: Registry, sources: GitServer, ledger: Ledger, name: str) -> None:
-        self.engine, self.registry, self.ledger, self.name = engine, registry, ledger, name
+    def __init__(self, engine: Engine, registry: Registry, sources: GitServer, ledger: Ledger) -> None:
+        self.engine, self.registry, self.ledger, self.name = engine, registry, ledger, f"t{next(NUMBERS)}"
         self.api = RegistryApi(registry.url, lambda: self.login)
         self.events = 0
         self.works: dict[str, GitWork] = {}
@@ -73,7 +76,7 @@ class World:
         for image, below in (("app", "base"), ("web", "app"), ("other", "")):
             stands_on = f"{self.place}/{below}:{self.base_tag if below == 'base' else 'latest'}" if below else "scratch"
             dockerfile = f"FROM {stands_on}\nCOPY {image} /srv/{image}\n"
-            self.works[image] = sources.repository(f"{name}-{image}")
+            self.works[image] = sources.repository(f"{self.name}-{image}")
             content = os.urandom(500)
             self.works[image].commit({"Dockerfile": dockerfile.encode(), image: content})
             engine.build(f"{self.place}/{image}:latest", dockerfile, **{image: content})
@@ -173,15 +176,10 @@ class World:
 
 @pytest.fixture
 def world(
-    docker_engine: Engine,
-    images: Registry,
-    sources: GitServer,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    docker_engine: Engine, images: Registry, sources: GitServer, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
     """The images, and a ledger."""
     with ledger_in_moto() as ledger:
         monkeypatch.setattr(app, "open_ledger", lambda: ledger)
-        name = f"t{abs(hash(request.node.name)) % 10_000}"
-        yield World(docker_engine, images, sources, ledger, name)
+        yield World(docker_engine, images, sources, ledger)
     docker_engine.clear()

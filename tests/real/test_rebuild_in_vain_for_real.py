@@ -213,7 +213,7 @@ def test_the_push_of_a_refreshed_base_rebuilds_what_stands_on_it(
     docker_engine.clear()
     with ledger_in_moto() as ledger, Registry(tmp_path / "registry", front.url("registry"), SECRET) as registry:
         monkeypatch.setattr(app, "open_ledger", lambda: ledger)
-        world = Refreshed(docker_engine, registry, sources, ledger, "refreshed")
+        world = Refreshed(docker_engine, registry, sources, ledger)
         old = world.digests()
         world.push_base()
         current = world.image("base")
@@ -232,6 +232,6 @@ def test_the_push_of_a_refreshed_base_rebuilds_what_stands_on_it(
         assert made.layers[0][:1] == web.layers[0][:1] == current.layers[0]
         assert world.image("other").digest == old["other"]
         assert run.evidence["stands_on"][made.name] == f"{current.name}@{current.digest}"
-        pushed = [one for one in front.events if isinstance(one, ImagePushed) and one.repository == "refreshed/app"]
+        pushed = [one for one in front.events if isinstance(one, ImagePushed) and one.repository == f"{world.name}/app"]
         assert list(RebuildStaleImages.targets(pushed[-1], inventory)) == []  # it is no base: no run of its own
     docker_engine.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from tests.servers import need
 from tests.unit.ledgers import ledger_in_moto
 
 BUILDER = "paydown-builder:docker"
+NUMBERS = itertools.count(1)
+"""Of images: what was pushed stays."""
 SOURCE = {"uid": "s", "name": "app", "url": "https://git.example/app.git", "images": [f"{NAME}/team/*"]}
 
 
@@ -72,7 +75,7 @@ class Pushing:
 
     def ended(self, reach: Reach, builder: str = "") -> Build:
         """What it comes to."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while (found := self.look(reach, builder)).state is BuildState.RUNNING:
             assert time.monotonic() < deadline
             time.sleep(0.3)
@@ -85,12 +88,7 @@ class Pushing:
 
 @pytest.fixture
 def pushing(
-    over_ssm: Host,
-    engine: Engine,
-    ecr: EcrStandIn,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    request: pytest.FixtureRequest,
+    over_ssm: Host, engine: Engine, ecr: EcrStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Pushing]:
     """With moto, whose ECR gives the token."""
     monkeypatch.setenv("PAYDOWN_BASES", str(tmp_path))
@@ -98,7 +96,7 @@ def pushing(
     registry_ecr._tokens.clear()
     with ledger_in_moto():
         aws.forget()
-        yield Pushing(engine, ecr, tmp_path / "rebuilds", f"t{abs(hash(request.node.name)) % 10_000}")
+        yield Pushing(engine, ecr, tmp_path / "rebuilds", f"t{next(NUMBERS)}")
     registry_ecr._tokens.clear()
     aws.forget()
 

@@ -252,12 +252,15 @@ def test_workers_killed_in_the_middle_lose_nothing(application: Application, eng
     """`kill -9`: within three minutes each run ends verified, and nothing was done twice."""
     cluster = application.stand_in
     assert cluster is not None
-    since = datetime.now(UTC)
+    for _ in range(110):
+        build(engine, "many")
+    built, since = time.monotonic(), datetime.now(UTC)
     cluster.switch_kubelet("worker-2", running=False)
     assert post(application, "alertmanager", alert("worker-2", "deadbeefdeadbeef"))[0] == 202
     killed = [_killed_in_its_middle(application, "recover_node", since)]
     cluster.switch_kubelet("worker-2", running=True)
-    killed.append(_killed_in_its_middle(application, "clean_dangling_images", _begin_a_clean_up(application, engine)))
+    time.sleep(max(0, built + MIN_AGE - time.monotonic()))
+    killed.append(_killed_in_its_middle(application, "clean_dangling_images", _begin_a_clean_up(application)))
     for run, at in killed:
         left = 180 - (datetime.now(UTC) - at).total_seconds()
         ended = wait_for(lambda run=run: _ended(application, run), f"the run of {run.toil} to end", left)
@@ -279,10 +282,7 @@ def _killed_in_its_middle(application: Application, toil: str, since: datetime) 
     return run, datetime.now(UTC)
 
 
-def _begin_a_clean_up(application: Application, engine: Engine) -> datetime:
-    for _ in range(110):
-        build(engine, "many")
-    time.sleep(MIN_AGE)
+def _begin_a_clean_up(application: Application) -> datetime:
     since = datetime.now(UTC)
     detail = json.loads((PROJECT / "events/clean_dangling_images/disk_pressure.json").read_text())["detail"]
     application.stack.put_event("DiskPressure", {**detail, "key": f"killed:{since}", "at": since.isoformat()})
