@@ -192,6 +192,7 @@ class Service:
             raise SsmError("InvocationDoesNotExist", "")
         if request.get("PluginName", found.step) != found.step:
             raise SsmError("InvalidPluginName", "")
+        status = found.status  # first: it is what is set last, so that the rest belongs to it
         return {
             "CommandId": found.command_id,
             "InstanceId": found.instance_id,
@@ -201,7 +202,7 @@ class Service:
             "ResponseCode": found.code,
             "ExecutionStartDateTime": found.started.isoformat() if found.started else "",
             "ExecutionEndDateTime": found.ended.isoformat() if found.ended else "",
-            "Status": found.status,
+            "Status": status,
             "StatusDetails": found.details,
             "StandardOutputContent": found.output(),
             "StandardOutputUrl": found.output_url,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from botocore.parsers import create_parser
 from botocore.validate import ParamValidator
 
+from local.ssm_agent.commands import Invocation
 from local.ssm_agent.documents import SsmError
 from local.ssm_agent.service import Service
 
@@ -124,13 +127,24 @@ def test_a_script_that_fails(call: Caller) -> None:
 
 
 def test_a_script_that_takes_too_long_is_killed_with_its_children(call: Caller, tmp_path: Path) -> None:
-    flag = tmp_path / "flag"
-    call("CreateDocument", Name="doc-1", Content=content(f"(sleep 2; touch {flag}) & sleep 60", seconds=1))
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+
+    def alive() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            return os.read(pipe, 1) != b""  # at its end: nobody is left who has it open for writing
+        return True
+
+    script = f"exec 3> {tmp_path}/pipe; sleep 60 & sleep 60"
+    call("CreateDocument", Name="doc-1", Content=content(script, seconds=1))
     sent = call("SendCommand", InstanceIds=[ONE], DocumentName="doc-1")["Command"]
     seen = ended(call, sent["CommandId"])
     assert (seen["Status"], seen["StatusDetails"]) == ("TimedOut", "ExecutionTimedOut")
-    time.sleep(1.5)
-    assert not flag.exists()
+    deadline = time.monotonic() + 20
+    while alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not alive()
+    os.close(pipe)
 
 
 def test_output_is_cut_in_the_answer_and_whole_in_the_bucket(call: Caller, uploads: list[tuple[str, str, str]]) -> None:
@@ -143,12 +157,30 @@ def test_output_is_cut_in_the_answer_and_whole_in_the_bucket(call: Caller, uploa
     assert ("bucket-1", key, "".join(f"{number}\n" for number in range(1, 10001))) in uploads
 
 
+def test_a_script_that_ends_while_it_is_asked_about_is_told_of_as_one_or_the_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ending(Invocation):
+        """It ends when its end is asked for."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name == "ended":
+                self.code, self.status = 0, "Success"
+            return super().__getattribute__(name)
+
+    ending = Ending("c", ONE, "d", "go", "", 1, Path(), {}, status="InProgress")
+    monkeypatch.setitem(service._invocations, ("c", ONE), ending)
+    answer = service.call("GetCommandInvocation", {"CommandId": "c", "InstanceId": ONE})
+    assert (answer["Status"], answer["ResponseCode"]) in {("InProgress", -1), ("Success", 0)}
+
+
 def test_an_invocation_is_unknown_at_first(service: Service, call: Caller) -> None:
-    service._lag = 0.3
+    service._lag = 60
     call("CreateDocument", Name="doc-1", Content=content("true"))
     command = call("SendCommand", InstanceIds=[ONE], DocumentName="doc-1")["Command"]["CommandId"]
     refused("InvocationDoesNotExist", lambda: call("GetCommandInvocation", CommandId=command, InstanceId=ONE))
-    time.sleep(0.35)
+    service._lag = 0.05
+    time.sleep(0.1)
     assert ended(call, command)["Status"] == "Success"
 
 
