@@ -23,7 +23,7 @@ from tests.properties.memory_table import MemoryDynamo, memory_ledger, throttled
 
 OFF = timedelta(seconds=2)
 """How far the clock of a worker may be from the true time, either way."""
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds of real time after which a thread that should run is taken for hanging."""
 
 

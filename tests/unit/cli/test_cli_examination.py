@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from types import SimpleNamespace
 
@@ -56,19 +57,22 @@ def check(name, look):
 
 
 def test_a_check_that_hangs_is_unknown_and_keeps_nobody():
+    over = threading.Event()
+
     def hangs():
-        time.sleep(2)
+        over.wait(60)
         yield fine("test", "slow", "late")
 
     began = time.monotonic()
     quick = [check(str(number), lambda number=number: [fine("test", str(number), "well")]) for number in range(5)]
-    found = examine([check("slow", hangs), *quick], seconds=0.2, at_once=2)
-    assert time.monotonic() - began < 1
+    found = examine([check("slow", hangs), *quick], seconds=2, at_once=2)  # the quick ones have no longer either
+    assert time.monotonic() - began < 30
+    over.set()
     assert [(one.subject, one.state) for one in found] == [
         ("slow", State.UNKNOWN),
         *((str(number), State.FINE) for number in range(5)),
     ]
-    assert found[0].text == "no answer within 0.2 s"
+    assert found[0].text == "no answer within 2 s"
 
 
 def test_what_a_check_found_before_it_failed_is_kept():
@@ -84,10 +88,10 @@ def test_what_a_check_found_before_it_failed_is_kept():
 
 
 def test_checks_run_beside_each_other():
+    meeting = threading.Barrier(8, timeout=15)
+
     def waits():
-        time.sleep(0.2)
+        meeting.wait()  # raises unless all eight are in it at the same time
         return [fine("test", "one", "well")]
 
-    began = time.monotonic()
-    assert len(examine([check("one", waits)] * 8)) == 8
-    assert time.monotonic() - began < 1
+    assert [one.state for one in examine([check("one", waits)] * 8)] == [State.FINE] * 8

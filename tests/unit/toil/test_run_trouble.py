@@ -71,7 +71,7 @@ def test_the_stages_of_a_plan_follow_each_other(plant, world):
 def test_the_actions_of_a_stage_run_in_parallel(plant, world, monkeypatch):
     import threading
 
-    meeting = threading.Barrier(3, timeout=5)
+    meeting = threading.Barrier(3, timeout=60)
     world.burning = {"a", "b", "c"}
 
     class Together(lamps.SwitchOffLamps):

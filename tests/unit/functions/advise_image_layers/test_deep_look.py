@@ -280,7 +280,7 @@ def test_too_many_files_and_names_are_said(monkeypatch: pytest.MonkeyPatch) -> N
     assert "too many files" in deep(("COPY a /a", {f"f{number}": b"" for number in range(21)})).told
     registry = FakeRegistry()
     made = image(("COPY a /a", {f"{number}{'n' * 90}": b"" for number in range(12)}), registry=registry)
-    bounds = Bounds(MOST, 100, time.monotonic() + 9, names=1_000)
+    bounds = Bounds(MOST, 100, time.monotonic() + 60, names=1_000)
     assert "too long together" in files_of(made, lambda digest: registry.blob_chunks("", digest), bounds, False).trouble
 
 
@@ -291,9 +291,9 @@ def test_deep_paths_and_many_whiteouts_end_in_time(monkeypatch: pytest.MonkeyPat
     gone: dict[str, File] = {f"b/.wh.{number}": b"" for number in range(2_000)}
     later: list[Step] = [(f"RUN {number}", gone | {f"c{number}": b""}) for number in range(4)]
     steps: list[Step] = [("COPY a /a", below), *later]
-    begun = time.monotonic()
+    begun = time.process_time()
     deep(*steps)
-    assert time.monotonic() - begun < 6
+    assert time.process_time() - begun < 6
 
 
 def test_names_that_are_no_text_do_no_harm() -> None:

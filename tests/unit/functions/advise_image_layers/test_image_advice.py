@@ -217,9 +217,9 @@ def test_hostile_text_takes_no_time() -> None:
         ran(text * (8_000 // len(text)), str(n))
         for n, text in enumerate(["apt-get install ", "|1 a=/sh -x ", "(( ", "-o gcc "])
     ]
-    begun = time.perf_counter()
+    begun = time.process_time()
     alone(*entries, kit("LABEL " + "a=" * 3_000, ""), nop("ENV " + "A= " * 2_000), Labels={"a": ""}, Env=["A="])
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_an_image_of_many_instructions_has_bounded_advice() -> None:
