@@ -53,7 +53,7 @@ toil.plan = planned
 class Context:
     def get_remaining_time_in_millis(self):
         return 60_000
-print(app.handler(event, Context()))
+print(json.dumps(app.handler(event, Context())))
 """
 
 EVENTS = {
@@ -87,6 +87,7 @@ def main() -> int:
         path = unpacked(folder)
         with Emulator(folder / "emulator") as emulator, serving() as answers:
             prepare(emulator, answers)
+            variables = load_template()["Globals"]["Function"]["Environment"]["Variables"]
             environment = {
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": path,
@@ -99,6 +100,7 @@ def main() -> int:
                 "PAYDOWN_MODE": "Observe",
                 "PAYDOWN_STACK": "bench",
                 "PAYDOWN_QUEUE_PREFIX": "bench",
+                **{name: value for name, value in variables.items() if isinstance(value, str)},
             }
             figures = measure(folder, environment)
     plain = max(ratio for name, ratio in figures.items() if name not in KUBERNETES)
@@ -123,16 +125,21 @@ def measure(folder: Path, environment: Mapping[str, str]) -> dict[str, float]:
 def until_planned(code: list[str], environment: Mapping[str, str]) -> float:
     """Seconds from the start of a fresh process until it says that the plan is made."""
     begun = time.perf_counter()
-    # Without the site-packages of this environment: only what the layers hold is there.
-    command = [sys._base_executable, "-S", "-c", *code]  # type: ignore[attr-defined]  # noqa: SLF001 -- its only name
+    # Without the site-packages of this environment and its folder: only what the packages hold is there.
+    command = [sys._base_executable, "-S", "-P", "-c", *code]  # type: ignore[attr-defined]  # noqa: SLF001 -- its only name
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(environment), text=True) as process:
         assert process.stdout is not None  # noqa: S101 -- for the type checker: it is piped
         line = process.stdout.readline()
         taken = time.perf_counter() - begun
         rest = process.stdout.read()
-    if line != "planned\n":
-        raise RuntimeError(f"no plan was made: {line}{rest}")
+    if line != "planned\n" or (rest and not _observed(rest)):
+        raise RuntimeError(f"the plan was not made, or came to nothing: {line}{rest}")
     return taken
+
+
+def _observed(said: str) -> bool:
+    """Whether the handler's last word is of one run that ended as observed: else its plan was not all of the work."""
+    return [run["status"] for run in json.loads(said.splitlines()[-1])["runs"]] == ["Observed"]
 
 
 def event_file(folder: Path, name: str, number: int) -> Path:

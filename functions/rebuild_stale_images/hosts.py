@@ -17,7 +17,7 @@ from paydown.clients import aws
 from paydown.clients.bases import open_runner
 from paydown.clients.codebuild import Build, BuildState
 from paydown.clients.command_documents import read_document
-from paydown.clients.docker import BuildHost, open_builds
+from paydown.clients.docker_builds import BuildHost, open_builds
 from paydown.clients.docker_hosts.builds import CALL_SECONDS, BuildFailed, Context, TooLong
 from paydown.clients.docker_hosts.logins import Login
 from paydown.clients.docker_hosts.rebuilds import BUILD_DOCUMENT, PUSH_DOCUMENT, RebuildHost, Recipe

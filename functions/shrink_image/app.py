@@ -24,7 +24,7 @@ from functions.shrink_image.settings import Settings, Trial
 from functions.shrink_image.trying import Compared, tried
 from paydown.clients import aws
 from paydown.clients.archives import Unreadable
-from paydown.clients.docker import open_trials
+from paydown.clients.docker_builds import open_trials
 from paydown.clients.registry import RegistryApi, credentials_of, open_registry
 from paydown.clients.registry_content import TAG
 from paydown.clients.web import NotThere

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functions.shrink_image.made import Made
 from functions.shrink_image.original import Original
 from functions.shrink_image.settings import Trial
-from paydown.clients.docker import Cannot, Ran, TrialHost
+from paydown.clients.docker_builds import Cannot, Ran, TrialHost
 from paydown.tickets import plain
 
 SHOWN = 120

@@ -17,7 +17,7 @@ from local.registry import Registry
 from paydown.clients import aws
 from paydown.clients.base_contents import Recipe, candidate_name
 from paydown.clients.bases import BuildHost, open_build_host
-from paydown.clients.docker import open_builder
+from paydown.clients.docker_builds import open_builder
 from paydown.clients.docker_hosts import builder as containers
 from paydown.clients.docker_hosts.builder import LABEL, BuilderContainer, Needs
 from paydown.errors import PermanentError, RetryableError

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from local.registry import Registry
-from paydown.clients.docker import open_builds
+from paydown.clients.docker_builds import open_builds
 from paydown.clients.docker_hosts.builds import BuildFailed, Context, TooLong
 from paydown.clients.registry import RegistryApi
 from paydown.errors import PermanentError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from paydown.clients.docker import Cannot, Ran, TrialHost, open_trials
+from paydown.clients.docker_builds import Cannot, Ran, TrialHost, open_trials
 from paydown.clients.docker_hosts.trials import LABEL, OUTPUT_MOST
 from paydown.errors import PermanentError
 from paydown.inventory import Host, Unix

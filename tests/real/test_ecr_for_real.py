@@ -24,7 +24,7 @@ from local import registry as local_registry
 from paydown.clients import aws, registry_ecr
 from paydown.clients.base_contents import Candidate, Contents, candidate_name
 from paydown.clients.bases import BuildHost, open_build_host
-from paydown.clients.docker import open_builder
+from paydown.clients.docker_builds import open_builder
 from paydown.clients.registry import RegistryApi
 from paydown.clients.registry_content import OCI_MANIFEST, Manifest, digest_of
 from paydown.errors import PermanentError

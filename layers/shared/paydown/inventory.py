@@ -66,7 +66,7 @@ __all__ = [
 class Inventory(BaseModel):
     """The whole document."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", title="Paydown inventory")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, title="Paydown inventory")
 
     schema_version: Literal[1] = 1
     hosts: tuple[Host, ...] = ()

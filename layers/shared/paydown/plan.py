@@ -45,7 +45,7 @@ class Action(BaseModel):
     approves it, whatever mode and ceiling say. `note` explains; like sizes and times it is not in the fingerprint.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     repeatable: ClassVar[bool] = True
     """False: when its result is unknown after a crash, a person decides, since doing it twice does harm."""

@@ -19,7 +19,7 @@ ImageDigest = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+:[0-9a-f]{32,
 class Entry(BaseModel):
     """What every entry has: a stable uid, a name, where it lives, labels, and who found it when."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     uid: Uid
     name: Name
@@ -43,7 +43,7 @@ class Entry(BaseModel):
 class Ssm(BaseModel):
     """Reach a host through SSM Run Command: the cloud's way."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     via: Literal["ssm"]
     instance_id: Annotated[str, StringConstraints(pattern=r"^(i|mi)-[0-9a-f]{8,17}$")]
 
@@ -51,7 +51,7 @@ class Ssm(BaseModel):
 class Tcp(BaseModel):
     """Reach a host's Docker engine over TCP with mutual TLS; `secret` holds `{"ca", "cert", "key"}` as PEM."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     via: Literal["tcp"]
     address: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}$")]
     secret: Name
@@ -60,7 +60,7 @@ class Tcp(BaseModel):
 class Unix(BaseModel):
     """Reach the Docker engine of this machine over a unix socket: for the local application only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     via: Literal["unix"]
     path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$")]
 
@@ -112,7 +112,7 @@ class Tracker(Entry):
 class S3Storage(BaseModel):
     """A registry keeps its content in this bucket, below `prefix` (its `rootdirectory`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     via: Literal["s3"]
     bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     prefix: Annotated[str, StringConstraints(max_length=512)] = ""
@@ -121,7 +121,7 @@ class S3Storage(BaseModel):
 class FolderStorage(BaseModel):
     """A registry keeps its content in this folder of this machine: for the local application only."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     via: Literal["folder"]
     path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*$")]
 
@@ -186,7 +186,7 @@ class Promotion(BaseModel):
     when the tag was seen to point to `digest` (None while it is being moved), and `withdrawn` is what was taken back.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
     stage: Name
     repository: Name
     digest: ImageDigest

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paydown.clients.docker import open_builder
+from paydown.clients.docker_builds import open_builder
 from paydown.clients.docker_hosts.builder import SOCKET, BuilderContainer, Demultiplexer, Ended, Needs
 from paydown.errors import PermanentError, RetryableError
 from paydown.inventory import Host, Reach, Ssm, Tcp, Unix

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from paydown.clients.base_contents import BaseRecipe, Candidate, Contents, read_contents, read_packages, read_progress
-from paydown.clients.docker import open_builder
+from paydown.clients.docker_builds import open_builder
 from paydown.clients.docker_hosts.builder import UNFIT, BuilderContainer, Needs
 from paydown.clients.docker_hosts.builds import Credentials
 from paydown.clients.docker_hosts.logins import Login

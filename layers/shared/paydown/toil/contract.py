@@ -26,7 +26,7 @@ ACTION_SECONDS = 30
 class ToilSettings(BaseModel):
     """What the settings of a toil type derive from: immutable, and unknown names are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 @dataclass(frozen=True)

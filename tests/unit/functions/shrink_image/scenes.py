@@ -12,7 +12,7 @@ from typing import Any
 from functions.shrink_image.actions import OfferImage, PublishProposal
 from functions.shrink_image.app import ShrinkImage
 from functions.shrink_image.settings import Settings
-from paydown.clients.docker import Cannot, Ran
+from paydown.clients.docker_builds import Cannot, Ran
 from paydown.events import ImagePushed
 from paydown.inventory import Inventory, Tag
 from paydown.ledger import Ledger, Run

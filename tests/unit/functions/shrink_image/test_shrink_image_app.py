@@ -10,7 +10,7 @@ import pytest
 from functions.shrink_image.actions import OfferImage, PublishProposal
 from functions.shrink_image.app import ShrinkImage
 from paydown.clients import registry_ecr
-from paydown.clients.docker import Ran
+from paydown.clients.docker_builds import Ran
 from paydown.errors import PermanentError, RetryableError
 from paydown.events import ImagePushed, Sweep
 from paydown.inventory import Inventory

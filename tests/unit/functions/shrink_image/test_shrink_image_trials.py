@@ -10,7 +10,7 @@ import pytest
 from functions.shrink_image import app
 from functions.shrink_image.actions import offered, result, ticket_text
 from functions.shrink_image.settings import Settings, Trial
-from paydown.clients.docker import Cannot, Ran
+from paydown.clients.docker_builds import Cannot, Ran
 from paydown.errors import RetryableError
 from paydown.inventory import Inventory
 from paydown.plan import Done, Moot, NotYet, Record, Step, StepState, Unverified, Verified

@@ -7,7 +7,7 @@ import os
 import ssl
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -23,6 +23,7 @@ from paydown.clients.docker_hosts.reading import driver_name, image, one_line
 from paydown.clients.docker_hosts.wire import Call, Dial, Refused, UnixConnection, Wires, offered_version
 from paydown.errors import PermanentError, RetryableError
 from paydown.events import utc
+from paydown.inventory import Tcp, Unix
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -32,6 +33,8 @@ NEWEST_API = (1, 48)
 """The newest version of the engine's API whose answers this was written for; an older engine is asked in its own."""
 
 CALL_SECONDS = 15
+PEM = ("ca", "cert", "key")
+"""What the secret of an engine that is reached over TLS holds."""
 REMOVE_SECONDS = 20.0
 """No image is begun later than this after the first: with the last call's own limit it stays near 30 s."""
 
@@ -87,14 +90,17 @@ class _Tls(NamedTuple):
             yield {part: str(_write(Path(directory, part), self.pem[part])) for part in ("ca", "cert", "key")}
 
 
-def over_unix(path: str) -> Way:
-    """The way to the engine behind a unix socket."""
-    return _Unix(path)
+def way_to(reach: Tcp | Unix, secrets: Callable[[str], Any]) -> Way:
+    """The way that the inventory names; over TLS the engine must be what its certificate says.
 
-
-def over_tls(address: str, pem: Mapping[str, str]) -> Way:
-    """The way to the engine at `address`, which must be what its certificate says; `pem` holds ca, cert and key."""
-    return _Tls(address, pem)
+    `secrets` gives a secret's value. Raises PermanentError for one that holds no certificates.
+    """
+    if isinstance(reach, Unix):
+        return _Unix(reach.path)
+    value = secrets(reach.secret)
+    if not isinstance(value, dict) or not all(isinstance(value.get(part), str) for part in PEM):
+        raise PermanentError(f"secret {reach.secret}: needs ca, cert and key, each as PEM text")
+    return _Tls(reach.address, {part: value[part] for part in PEM})
 
 
 class EngineHost:
