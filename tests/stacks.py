@@ -30,7 +30,7 @@ def running_stack(
         yield deploy(emulator, mode=mode, parameters=parameters)
 
 
-def wait_for(look: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
+def wait_for(look: Callable[[], T | None], what: str, seconds: float = 90.0) -> T:
     """Look until there is something true to see; fails the test with `what` it waited for."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

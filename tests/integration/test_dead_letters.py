@@ -39,7 +39,7 @@ def test_a_dead_letter_says_where_it_came_from_and_goes_back_there(stack: Stack,
     assert (code, shown["body"]) == (0, body)
     code, answer = paydown("redrive", letter["id"][:13])
     assert (code, answer["redriven"], answer["kept"]) == (0, 1, 0)
-    (message,) = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "the message", 10)
+    (message,) = wait_for(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "the message")
     assert message["Body"] == body
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
     assert paydown("dead-letters", "list", "--toil", toil)[1]["dead_letters"] == []
@@ -80,7 +80,7 @@ def test_transitions_that_could_not_be_published_are_told_again(
     try:
         code, answer = paydown("redrive", sent["MessageId"])
         assert (code, answer["redriven"]) == (0, 1)
-        (message,) = wait_for(lambda: sqs.receive_message(QueueUrl=heard).get("Messages"), "the event", 15)
+        (message,) = wait_for(lambda: sqs.receive_message(QueueUrl=heard).get("Messages"), "the event")
         told = json.loads(message["Body"])
         assert (told["detail-type"], told["detail"]["key"]) == ("Remediation Skipped", f"{run['id']}:LOG#000001")
     finally:

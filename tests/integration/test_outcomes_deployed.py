@@ -72,7 +72,7 @@ def test_a_failed_run_reaches_the_topic_and_the_chat_and_is_remembered(telling_s
         def received() -> list[dict[str, Any]]:
             return client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
 
-        (message,) = wait_for(received, "the topic's message", 25)
+        (message,) = wait_for(received, "the topic's message")
         assert json.loads(message["Body"])["Subject"] == "Paydown: recover_node on node/demo/worker-1: Failed"
         wait_for(lambda: said, "the chat's message")
         findings = Findings(ledger.table)

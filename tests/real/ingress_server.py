@@ -53,7 +53,7 @@ class Front:
         """How the requests were answered."""
         return [one.status for one in self.received]
 
-    def until(self, condition: Callable[[], object], seconds: float = 20) -> None:
+    def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
         """Wait for a condition to hold between two requests, or fail with what came in."""
         deadline = time.monotonic() + seconds
         while True:

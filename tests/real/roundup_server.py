@@ -25,7 +25,7 @@ from tests.servers import need
 SECRET = "50% of a secret"
 
 
-def eventually(true: Callable[[], object], seconds: float = 10.0) -> bool:
+def eventually(true: Callable[[], object], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not true():
         if time.monotonic() > deadline:
@@ -61,7 +61,7 @@ class Ingress:
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self.thread.start()
 
-    def next(self, seconds: float = 10.0) -> dict[str, Any]:
+    def next(self, seconds: float = 60.0) -> dict[str, Any]:
         headers, body = self.received.get(timeout=seconds)
         wanted = "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
         assert headers["x-hub-signature-256"] == wanted

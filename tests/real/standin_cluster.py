@@ -30,7 +30,7 @@ class StandIn:
         data = None if body is None else json.dumps(body).encode()
         headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": kind}
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)  # noqa: S310 -- loopback
-        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 -- loopback
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 -- loopback
             return json.loads(response.read())
 
     def kubelet(self, node: str, *, running: bool) -> None:
@@ -97,7 +97,7 @@ def standin_cluster(folder: Path, seed: Mapping[str, Any], *options: str) -> Ite
         yield cluster
 
 
-def until(look: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+def until(look: Callable[[], T], what: str, seconds: float = 60.0) -> T:
     """Look until there is something true to see."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

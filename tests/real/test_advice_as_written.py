@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -187,6 +188,7 @@ def test_a_label_that_changes(images: Images, advise: Advise) -> None:
     builds = images.builds("labelled", lib=os.urandom(600 * KB))
     builds.build(dockerfile)
     before = builds.digest()
+    time.sleep(1.1)  # layers tell the times of files in whole seconds: sooner, the command makes the same one
     rebuilt = builds.build(dockerfile.replace('"1"', '"2"'))
     action, draft = advise("labelled", before)
     assert action is not None, draft

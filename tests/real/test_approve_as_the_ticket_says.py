@@ -63,7 +63,7 @@ class Helpdesk:
         message = str(self.tracker.call("operator", "POST", "msg", {"content": text})["id"])
         linked = [*self.messages(issue), message]
         self.tracker.call("operator", "PATCH", f"issue/{issue}", {"messages": linked})
-        headers, body = self.ingress.received.get(timeout=10)
+        headers, body = self.ingress.received.get(timeout=60)
         request = Request(headers={name: [value] for name, value in headers.items()}, body=body)
         source.verify(request, [SECRET])
         (event,) = source.read(request).events

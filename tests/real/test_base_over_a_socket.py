@@ -66,7 +66,7 @@ class SocketSite(BuildSite):
 
     def no_container_is_left(self) -> bool:
         """The engine removes them by itself: a moment after they end."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.engine.containers() and time.monotonic() < deadline:
             time.sleep(0.1)
         return not self.engine.containers()

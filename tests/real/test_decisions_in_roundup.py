@@ -56,7 +56,7 @@ class Office:
 
     def event(self) -> TicketCommented:
         """What ingress makes of the detector's next webhook."""
-        headers, body = self.ingress.received.get(timeout=10)
+        headers, body = self.ingress.received.get(timeout=60)
         request = Request(headers={name: [value] for name, value in headers.items()}, body=body)
         source.verify(request, [SECRET])
         (event,) = source.read(request).events

@@ -90,7 +90,7 @@ class Begun:
 
     def ended(self) -> object:
         """What it comes to."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while isinstance(found := self.end(), NotYet):
             assert time.monotonic() < deadline, found
             time.sleep(0.3)
@@ -156,7 +156,7 @@ def test_a_build_ends_on_the_engine_too_when_its_time_is_up(
     login = {world.registry.host: world.login} if world.by.get("builder") else None
     world.host().start(mark, Recipe(f"{world.works['app'].url}#main", seconds=3, free=20), login)
     world.until(mark, lambda seen: seen.killed)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while world.engine.containers():
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -226,7 +226,7 @@ def once_listed(running: Alertmanager, count: int) -> None:
     """Wait until that many alerts have been through the pipeline: the API marks them `unprocessed` before."""
 
     def active() -> bool:
-        with urllib.request.urlopen(f"{running.url}/api/v2/alerts?unprocessed=false", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{running.url}/api/v2/alerts?unprocessed=false", timeout=30) as answer:  # noqa: S310
             return len(json.load(answer)) == count
 
     assert eventually(active)
@@ -267,7 +267,7 @@ def test_an_alert_that_is_silenced_or_over_is_none(ask: Callable[..., list[Any]]
         request = urllib.request.Request(  # noqa: S310 -- our own loopback address
             f"{running.url}/api/v2/silences", json.dumps(silence).encode(), {"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=5):  # noqa: S310 -- our own loopback address
+        with urllib.request.urlopen(request, timeout=30):  # noqa: S310 -- our own loopback address
             pass
         running.send([node("worker-1"), node("worker-2"), node("worker-3")])
         once_listed(running, 3)

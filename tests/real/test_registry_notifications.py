@@ -46,7 +46,7 @@ def digest(content: bytes) -> str:
 def call(method: str, url: str, body: bytes | None = None, kind: str = "application/octet-stream") -> Any:
     headers = {"Content-Type": kind, "Accept": f"{DOCKER}, {OCI}, {INDEX}"}
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 -- our own loopback address
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- our own loopback address
+    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 -- our own loopback address
         return answer.headers
 
 

@@ -111,7 +111,7 @@ def test_edits_work_while_the_receiver_is_dead_and_arrive_when_it_is_back(start:
     assert eventually(lambda: len(tracker.spool) == 2)
     receiver = Ingress(port)
     try:
-        assert [receiver.next(40)["id"] for _ in range(2)] == [first, second]
+        assert [receiver.next()["id"] for _ in range(2)] == [first, second]
         assert eventually(lambda: not tracker.spool)
         assert receiver.silent()
     finally:
@@ -206,7 +206,7 @@ def test_stopping_the_tracker_leaves_no_process(start: Start) -> None:
 
     assert eventually(lambda: len(alive()) >= 2)
     tracker.service.stop()
-    assert eventually(lambda: not alive(), 5)
+    assert eventually(lambda: not alive())
 
 
 def test_the_secrets_of_the_tracker_are_for_nobody_else(tracker: Tracker) -> None:

@@ -100,7 +100,7 @@ class Application:
         self.triage = handler_for(TriageTicket)
         self.sweep = handler_for(SweepFloor)
 
-    def next_event(self, seconds: float = 10.0) -> TicketCreated:
+    def next_event(self, seconds: float = 60.0) -> TicketCreated:
         """What ingress makes of the detector's next webhook."""
         headers, body = self.ingress.received.get(timeout=seconds)
         request = Request(headers={name: [value] for name, value in headers.items()}, body=body)
@@ -117,11 +117,11 @@ class Application:
             target=lambda: answers.append(self.triage(self._message(json.dumps(envelope)), Context()))
         )
         worker.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while worker.is_alive() and time.monotonic() < deadline:
             self.pump()
             time.sleep(0.1)
-        worker.join(1)
+        worker.join(60)
         assert answers == [{"batchItemFailures": []}]
         run = self.ledger.runs.get(run_id(event.key, f"t1/ticket/{event.ticket.id}", "triage_ticket"))
         assert run is not None

@@ -22,7 +22,7 @@ def get(url, token="", method="GET", body=None):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310 -- loopback
     try:
-        with urllib.request.urlopen(request, timeout=5) as reply:  # noqa: S310 -- loopback
+        with urllib.request.urlopen(request, timeout=30) as reply:  # noqa: S310 -- loopback
             return reply.status, reply.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -93,7 +93,7 @@ def test_a_bad_file_is_refused(tmp_path, option, content, said):
     file = tmp_path / "file"
     file.write_text(content)
     command = [sys.executable, "-m", "local.cluster", "--port", "0", option, str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
     assert said in done.stderr
 

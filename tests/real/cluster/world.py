@@ -41,7 +41,7 @@ class World:
         """A request to the stand-in's own paths."""
         url = f"{self.api.configuration.host}/_standin/{path}"
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=5) as reply:  # noqa: S310 -- loopback
+        with urllib.request.urlopen(urllib.request.Request(url, data, method=method), timeout=30) as reply:  # noqa: S310 -- loopback
             return json.load(reply)
 
     def kubelet(self, node: str, **wish: bool) -> Any:
@@ -64,7 +64,7 @@ def is_ready(pod: client.V1Pod) -> bool:
     return any(held.type == "Ready" and held.status == "True" for held in conditions)
 
 
-def wait(what: Callable[[], Any], seconds: float = 8.0) -> Any:
+def wait(what: Callable[[], Any], seconds: float = 60.0) -> Any:
     """The first true value of `what`, looked at 20 times a second."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
