@@ -45,7 +45,8 @@ def logged(stack: Stack, text: str) -> list[dict[str, Any]]:
     logs = stack.emulator.client("logs")
     group = stack.outputs["LogGroup"]
     found = []
-    for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+    pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group)
+    for stream in (stream for page in pages for stream in page["logStreams"]):
         events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
         found += [event for event in events if text in event["message"]]
     return found

@@ -59,9 +59,10 @@ class Github:
     def add(self, number: int, body: str, user: str) -> dict[str, Any]:
         with self._lock:
             self._next += 1
+            at = _now()
             made = {
                 "id": self._next, "body": body, "user": {"login": user}, "issue_url": f"{self.url}/issues/{number}",
-                "created_at": _now(), "updated_at": _now(),
+                "created_at": at, "updated_at": at,
             }  # fmt: skip
             self.comments[number].append(made)
             return made

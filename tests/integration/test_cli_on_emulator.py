@@ -53,7 +53,7 @@ def test_an_event_on_the_bus_becomes_a_run_that_can_be_explained(published, payd
     def cleaned():
         return [run for run in ended(paydown, detail["key"]) if run["toil"] == "clean_dangling_images"]
 
-    (run,) = wait_for(cleaned, "the run of the event", 60)
+    (run,) = wait_for(cleaned, "the run of the event", 180)
     assert run["status"] == "Skipped"
     code, story = paydown("explain", run["id"][:12])
     assert code == 0
@@ -67,7 +67,7 @@ def test_an_event_of_aws_reaches_one_toil_type_through_its_queue(published, payd
     assert paydown("send", "sweep.json")[0] == 2
     code, sent = paydown("send", "sweep.json", "--toil", "clean_dangling_images")
     assert (code, sent["sent_to"]) == (0, "queue")
-    (run,) = wait_for(lambda: ended(paydown, sent["key"]), "the run of the sweep", 60)
+    (run,) = wait_for(lambda: ended(paydown, sent["key"]), "the run of the sweep", 180)
     assert run["toil"] == "clean_dangling_images"
     assert paydown("send", "sweep.json", "--toil", "no_such_toil")[0] == 4
 

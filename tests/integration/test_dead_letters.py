@@ -62,7 +62,7 @@ def test_transitions_that_could_not_be_published_are_told_again(
         _, answer = paydown("runs", "--status", "skipped", "--since", "1h")
         return [run for run in answer["runs"] if run["event"]["key"] == detail["key"]]
 
-    (run,) = wait_for(ended, "the run", 60)
+    (run,) = wait_for(ended, "the run", 180)
     sqs, events = stack.emulator.client("sqs"), stack.emulator.client("events")
     heard = sqs.create_queue(QueueName=f"heard-{uuid.uuid4().hex[:8]}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=heard, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

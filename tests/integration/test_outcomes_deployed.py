@@ -73,6 +73,7 @@ def test_a_failed_run_reaches_the_topic_and_the_chat_and_is_remembered(telling_s
             return client("sqs").receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
 
         (message,) = wait_for(received, "the topic's message")
+        client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])  # else it comes back
         assert json.loads(message["Body"])["Subject"] == "Paydown: recover_node on node/demo/worker-1: Failed"
         wait_for(lambda: said, "the chat's message")
         findings = Findings(ledger.table)

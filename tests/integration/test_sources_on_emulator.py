@@ -53,8 +53,15 @@ def post(stack: Stack, sender: str, document: Any) -> int:
         return int(answer.status)
 
 
-def test_connect_sees_the_first_request(enforcing_stack: Stack, paydown: Any) -> None:
-    trial = threading.Timer(1.0, post, (enforcing_stack, "alertmanager", {"version": "4", "alerts": [WATCHDOG]}))
+def test_connect_sees_the_first_request(enforcing_stack: Stack, ledger: Ledger, paydown: Any) -> None:
+    def awaited() -> object:
+        return (ledger.table.get("SOURCE#alertmanager", "HEARD") or {}).get("awaited")
+
+    def send() -> None:
+        wait_for(awaited, "the command to wait for it")
+        post(enforcing_stack, "alertmanager", {"version": "4", "alerts": [WATCHDOG]})
+
+    trial = threading.Thread(target=send)
     trial.start()
     code, answer = paydown("connect", "alertmanager", "--wait", "60")
     trial.join()

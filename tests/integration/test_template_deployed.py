@@ -46,7 +46,7 @@ def test_a_webhook_without_proof_is_refused_and_one_of_a_stranger_is_not_known(e
 def test_an_event_on_the_bus_reaches_its_toil_type(enforcing_stack: Stack) -> None:
     """One that is no good is refused and comes back: it is no dead letter after its first try."""
     enforcing_stack.put_event("ImagePushed", {"key": "without-the-rest"})
-    wait_for(lambda: logged(enforcing_stack, "registry: Field required"), "the toil type to refuse the message", 60)
+    wait_for(lambda: logged(enforcing_stack, "registry: Field required"), "the toil type to refuse the message", 180)
     sqs = enforcing_stack.emulator.client("sqs")
     url = enforcing_stack.resources["DeadLetters"]
     assert "Messages" not in sqs.receive_message(QueueUrl=url, VisibilityTimeout=0)

@@ -150,7 +150,7 @@ def test_a_trickle_ends(server: Server, web: Web, monkeypatch: pytest.MonkeyPatc
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
         try:
-            for _ in range(100):
+            for _ in range(1_200):
                 handler.wfile.write(b"1\r\nx\r\n")
                 time.sleep(0.05)
         except OSError:
@@ -160,7 +160,7 @@ def test_a_trickle_ends(server: Server, web: Web, monkeypatch: pytest.MonkeyPatc
     began = time.monotonic()
     with pytest.raises(RetryableError, match="too slowly"):
         web.call("GET", "/")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30, "half of the trickle"
 
 
 def test_a_connection_that_breaks(server: Server, web: Web) -> None:

@@ -14,7 +14,6 @@ import pytest
 from functions.advise_image_layers import app
 from functions.advise_image_layers.app import AdviseImageLayers, PublishAdvice
 from local import registry as local_registry
-from local.processes import free_port
 from local.registry import Registry
 from paydown.events import ImagePushed
 from paydown.inventory import Inventory
@@ -60,7 +59,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
     memory = tmp_path_factory.mktemp("engine")
     with (
         engine_in_memory(memory) as engine,
-        Registry(memory / "registry", f"http://127.0.0.1:{free_port()}/", "unused") as registry,
+        Registry(memory / "registry", "http://127.0.0.1:9/", "unused") as registry,
     ):
         made = Images(engine, registry)
         made.builds("base", busybox=Path(shell).read_bytes()).build(BUSYBOX)

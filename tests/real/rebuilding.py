@@ -19,7 +19,6 @@ from functions.rebuild_stale_images.building import LABEL
 from functions.rebuild_stale_images.reading import read
 from functions.rebuild_stale_images.standing import Image
 from local import registry as local_registry
-from local.processes import free_port
 from local.registry import Registry
 from paydown.clients.registry import RegistryApi
 from paydown.events import Event
@@ -45,7 +44,7 @@ def images(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> I
     """A registry beside the engine."""
     need(local_registry.program(), "the registry is not installed (apt-get install docker-registry)")
     docker_engine.clear()
-    with Registry(tmp_path_factory.mktemp("images"), f"http://127.0.0.1:{free_port()}/", "unused") as registry:
+    with Registry(tmp_path_factory.mktemp("images"), "http://127.0.0.1:9/", "unused") as registry:
         yield registry
     docker_engine.clear()
 
@@ -138,7 +137,7 @@ class World:
             place = {"registry": self.registry.host, "repository": f"{self.name}/base", "tag": "latest"}
             message["detail"] = {**message["detail"], **place, "key": f"registry:{self.name}{self.events}"}
 
-        worker = worker_of(RebuildStaleImages, self.ledger, observing=observing)
+        worker = worker_of(RebuildStaleImages, self.ledger, observing=observing, seconds=200)
         [run] = worker.handle(message)
         return run
 

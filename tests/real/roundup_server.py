@@ -50,8 +50,8 @@ class Ingress:
                 self.send_response(status)
                 if status == 307:
                     self.send_header("Location", f"http://127.0.0.1:{outer.port}/elsewhere")
-                self.end_headers()
                 outer.received.put(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.end_headers()  # after it is kept: the next one comes as soon as this is answered
 
             def log_message(self, format: str, *args: Any) -> None:
                 pass

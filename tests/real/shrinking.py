@@ -19,7 +19,6 @@ import pytest
 from functions.shrink_image import app
 from functions.shrink_image.app import ShrinkImage
 from local import registry as local_registry
-from local.processes import free_port
 from local.registry import Registry
 from paydown.clients.docker_hosts.trials import LABEL
 from paydown.clients.registry import RegistryApi
@@ -73,7 +72,7 @@ def images(docker_engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> I
     """A registry beside the engine."""
     need(local_registry.program(), "the registry is not installed (apt-get install docker-registry)")
     docker_engine.clear()
-    with Registry(tmp_path_factory.mktemp("images"), f"http://127.0.0.1:{free_port()}/", "unused") as registry:
+    with Registry(tmp_path_factory.mktemp("images"), "http://127.0.0.1:9/", "unused") as registry:
         yield registry
     docker_engine.clear()
 
@@ -133,7 +132,7 @@ class Shrinking:
         place = {"registry": self.registry.host, "repository": self.name, "tag": "latest"}
         detail = {**SAMPLE["detail"], **place, "key": f"registry:{self.name}{self.pushes}"}
 
-        worker = worker_of(ShrinkImage, self.ledger)
+        worker = worker_of(ShrinkImage, self.ledger, seconds=200)
         [run] = worker.handle({**SAMPLE, "detail": detail})
         return run
 

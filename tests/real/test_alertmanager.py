@@ -29,7 +29,8 @@ def manager(front: Front, tmp_path: Path) -> Iterator[Alertmanager]:
 
 def start(front: Front, folder: Path, token: str = SECRET, query: str = "") -> Alertmanager:
     need(alertmanager.program(), "Alertmanager is not installed (apt-get install prometheus-alertmanager)")
-    return Alertmanager(folder, front.url("alertmanager", query), token)
+    # A group waits long enough that alerts which come together are told together.
+    return Alertmanager(folder, front.url("alertmanager", query), token, wait="1s")
 
 
 def node(name: str, **labels: str) -> dict[str, str]:

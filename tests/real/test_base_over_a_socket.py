@@ -248,8 +248,13 @@ def test_while_observing_scripts_may_only_look(scripts: Callable[..., BuilderCon
     ],
 )
 def test_how_a_script_fails_is_told_waited_for_or_not(
-    scripts: Callable[..., BuilderContainer], code: int, kind: type[Exception], said: str
+    scripts: Callable[..., BuilderContainer],
+    code: int,
+    kind: type[Exception],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(containers, "START_SECONDS", 60.0)
     host = scripts("echo nothing", "echo what it lacks >&2", f"exit {code}")
     for run in (host.run, host.start):
         with pytest.raises(kind, match=said):
@@ -269,7 +274,7 @@ def test_what_nobody_waits_for_ends_by_itself_when_its_time_is_up(
     site: SocketSite, scripts: Callable[..., BuilderContainer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(containers, "START_SECONDS", 0.2)
-    scripts("sleep 60", seconds=1).start("TryIt", {})
+    scripts("sleep 60", seconds=10).start("TryIt", {})
     assert site.engine.containers()
     assert site.no_container_is_left()
 

@@ -35,7 +35,7 @@ def test_each_sample_event_cleans_the_host(engine: Engine, ledger: Ledger, docke
 
 
 def test_a_push_defers_its_run_until_what_it_left_is_old(engine: Engine, ledger: Ledger, docker_host: Host) -> None:
-    allow(ledger, min_age=8)
+    allow(ledger, min_age=20)
     text = "FROM scratch\nCOPY content /content\n"
     first = engine.build("demo/app:1", text, content=b"A")
     second = engine.build("demo/app:1", text, content=b"B")

@@ -129,6 +129,7 @@ def test_a_message_signed_with_an_approvers_name_is_not_theirs(office: Office) -
     """Roundup lets whoever writes a message say who its author is."""
     author = office.tracker.call("operator", "GET", "user?username:=operator")["collection"][0]["id"]
     message = office.write(f"/approve {office.run.fingerprint}", "admin", author=author)
+    assert office.event().comment == message
     office.handle(message)
     assert office.decided() is None
     assert "(edited)" in office.answers()[0]

@@ -78,7 +78,7 @@ def test_a_build_is_stopped_when_its_time_is_up(engine: Engine) -> None:
     client = open_builds(unix(engine))
 
     def slowly() -> Iterator[bytes]:
-        content = archive({"Dockerfile": b"FROM scratch\nCOPY content /content\n", "content": os.urandom(100_000)})
+        content = archive({"Dockerfile": b"FROM scratch\nCOPY content /content\n", "content": os.urandom(2_000_000)})
         for at in range(0, len(content), 10_000):
             time.sleep(0.3)
             yield content[at : at + 10_000]
@@ -86,7 +86,7 @@ def test_a_build_is_stopped_when_its_time_is_up(engine: Engine) -> None:
     began = time.monotonic()
     with pytest.raises(TooLong, match="within 1 s"):
         client.build(Context(archive=slowly()), tag="app:v1", pull=False, seconds=1)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30  # all of it takes a minute
     assert not engine.images()
 
 

@@ -132,9 +132,9 @@ def test_a_command_that_runs_too_long_is_stopped_there(
 def test_a_command_that_still_runs_at_our_limit_is_looked_at_later(
     over_ssm: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    swap(monkeypatch, tmp_path, "sleep 5")
-    monkeypatch.setattr(ssm, "COMMAND_SECONDS", 1.0)
-    with pytest.raises(RetryableError, match="is InProgress after 1 s"):
+    swap(monkeypatch, tmp_path, "sleep 25")
+    monkeypatch.setattr(ssm, "COMMAND_SECONDS", 5.0)
+    with pytest.raises(RetryableError, match="is InProgress after 5 s"):
         open_host(over_ssm, observing=True).list_images()
 
 

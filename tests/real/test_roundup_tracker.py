@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import json
 import os
@@ -46,7 +47,7 @@ def test_a_new_issue_arrives_signed(tracker: Tracker, ingress: Ingress) -> None:
     assert (event["creator"], event["actor"], event["tracker"]) == ("operator", "operator", "helpdesk")
     assert (event["keywords"], event["queue"]) == ([], None)
     assert "ünïcode" not in json.dumps(event, ensure_ascii=False)
-    moment = time.mktime(time.strptime(event["at"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    moment = calendar.timegm(time.strptime(event["at"][:19], "%Y-%m-%dT%H:%M:%S"))
     assert began - 2 <= moment <= time.time() + 1
     assert ingress.silent()
 

@@ -8,8 +8,8 @@ from kubernetes.client.rest import ApiException
 
 
 def events(call, *args, **options):
-    """(type, name) of what a watch of two seconds shows."""
-    shown = watch.Watch().stream(call, *args, timeout_seconds=2, _request_timeout=6, **options)
+    """(type, name) of what a watch of five seconds shows."""
+    shown = watch.Watch().stream(call, *args, timeout_seconds=5, _request_timeout=30, **options)
     return [(event["type"], event["object"].metadata.name) for event in shown]
 
 
@@ -27,7 +27,7 @@ def test_a_watch_shows_what_came_after_its_version(core, namespace):
     seen = events(core.list_namespaced_config_map, namespace, resource_version=version)
     timer.join()
     assert seen == [("MODIFIED", "before")]
-    assert 1.5 < time.monotonic() - began < 4
+    assert 4.5 < time.monotonic() - began < 25
 
 
 def test_a_watch_without_a_version_begins_with_what_is_there(core, namespace):

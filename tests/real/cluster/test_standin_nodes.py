@@ -50,9 +50,14 @@ def test_an_evicted_pod_is_replaced_on_another_node(world):
 
 def test_a_budget_holds_the_second_eviction_back(world):
     first, second = world.pods("web")[:2]
+    nodes = [node.metadata.name for node in world.core.list_node().items]
+    for node in nodes:  # so that no successor is Ready before the second is asked for
+        world.core.patch_node(node, {"spec": {"unschedulable": True}})
     world.evict(first)
     with refusal(429, "TooManyRequests"):
         world.evict(second)
+    for node in nodes:
+        world.core.patch_node(node, {"spec": {"unschedulable": False}})
     wait(lambda: settled(world, "web", 4))
     wait(lambda: world.policy.read_namespaced_pod_disruption_budget("web", "shop").status.disruptions_allowed == 1)
     world.evict(second)
